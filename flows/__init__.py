@@ -1,0 +1,1 @@
+"""The order of events; each flow is readable on one screen."""

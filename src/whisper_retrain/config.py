@@ -1,0 +1,154 @@
+"""What a person sets: the parameters of the flows, in the words of the Run form.
+
+Pure values with titles, units and bounds; imports nothing heavy, since the Prefect server's form
+is made from it. Defaults are those of a sensible retraining, not of the demo.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from whisper_retrain.records import digest_of
+
+REPO_PATTERN = r"^[A-Za-z0-9][\w.\-]*/[\w.\-]+$"
+
+
+class Config(BaseModel):
+    """A part of the parameters; unknown names are refused by the Run form."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the canonical JSON of all values."""
+        return digest_of(self)
+
+
+class Columns(Config):
+    """Which column of a source holds what."""
+
+    audio: str = Field("audio", title="Audio column")
+    reference: str = Field("sentence", title="Reference column", description="Human transcript.")
+    id: str | None = Field(None, title="Id column", description="Without one: a digest of audio.")
+    speaker: str | None = Field(None, title="Speaker column")
+    prompt: str | None = Field(None, title="Prompt column", description="A topic or category.")
+
+
+class DatasetSource(Config):
+    """One place that labelled recordings come from."""
+
+    name: str = Field("main", title="Name", pattern=r"^[a-z0-9\-]+$")
+    kind: Literal["hub", "folder", "s3"] = Field("hub", title="Kind")
+    location: str = Field(
+        title="Location",
+        description="Hub repo (namespace/name), folder, or s3://bucket/prefix with a listing.",
+        min_length=1,
+    )
+    ref: str = Field("main", title="Ref", description="Branch, tag or revision of a Hub repo.")
+    preset: Literal["none", "paulmooney"] = Field(
+        "none", title="Preset", description="Known datasets set their columns themselves."
+    )
+    columns: Columns = Field(Columns(), title="Columns")
+
+
+class SplitPolicy(Config):
+    """How utterances are split; stable when data is added."""
+
+    disjoint: Literal["speaker-and-phrase", "speaker", "phrase", "none"] = Field(
+        "speaker-and-phrase",
+        title="Test is disjoint from train by",
+        description="Utterances that would leak are dropped and counted.",
+    )
+    test_share: float = Field(
+        0.2, title="Test share", description="Of speakers and of phrases.", gt=0, lt=0.5
+    )
+    validation_share: float = Field(
+        0.06, title="Validation share", description="Of the phrases left.", gt=0, lt=0.5
+    )
+    test_speakers: tuple[str, ...] = Field(
+        (), title="Test speakers", description="Named speakers instead of a share of them."
+    )
+    test_set: Literal["frozen", "grow"] = Field(
+        "frozen", title="Test set", description="Frozen: new recordings never enter the test set."
+    )
+    vault_share: float = Field(
+        0.0,
+        title="Vault share",
+        description="Of the test set, set aside and never used.",
+        ge=0,
+        lt=1,
+    )
+    salt: str = Field("whisper-retrain", title="Salt", description="Another salt: other splits.")
+
+
+class DatasetConfig(Config):
+    """What the dataset is made from, and how much must be new for a retraining."""
+
+    sources: tuple[DatasetSource, ...] = Field(title="Sources", min_length=1)
+    splits: SplitPolicy = Field(SplitPolicy(), title="Splits")
+    review: str | None = Field(
+        None,
+        title="Review file",
+        description="CSV (path or s3://) in which a person overruled or corrected references.",
+    )
+    min_new_utterances: int = Field(
+        1, title="New utterances needed", description="Fewer: no retraining.", ge=0
+    )
+    min_new_hours: float = Field(
+        0.0, title="New speech needed (hours)", description="Either bound is enough.", ge=0
+    )
+
+
+class BaseModelConfig(Config):
+    """What fine-tuning starts from."""
+
+    repo: str = Field("openai/whisper-small.en", title="Hub repo", pattern=REPO_PATTERN)
+    ref: str = Field("main", title="Ref", description="Branch, tag or revision.")
+
+
+class TrainingConfig(Config):
+    """How to fine-tune."""
+
+    max_steps: int = Field(500, title="Optimizer steps", ge=1, le=1_000_000)
+    batch_size: int = Field(
+        32, title="Effective batch (utterances)", description="Per step, over all.", ge=1, le=4096
+    )
+    learning_rate: float | None = Field(
+        None, title="Peak learning rate", description="None: by model size.", gt=0, lt=1
+    )
+    warmup_steps: int = Field(50, title="Warm-up (steps)", ge=0)
+    eval_steps: int = Field(100, title="Validate every (steps)", ge=1)
+    patience: int = Field(
+        3, title="Patience", description="Validations without a better WER until it stops.", ge=1
+    )
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", title="Precision")
+    seed: int = Field(1, title="Seed", ge=0)
+    processes: int = Field(
+        1, title="Processes", description="More than one: torchrun, one per GPU.", ge=1, le=64
+    )
+    threads: int = Field(0, title="CPU threads per process", description="0: all.", ge=0)
+    deadline_s: int = Field(86_400, title="Deadline (s)", ge=60)
+
+
+class DecodingConfig(Config):
+    """How the model's users decode; the gate always scores this way."""
+
+    language: str | None = Field(
+        None, title="Language", description="Needed for multilingual models."
+    )
+    task: Literal["transcribe", "translate"] | None = Field(None, title="Task")
+    num_beams: int = Field(1, title="Beams", description="1: greedy.", ge=1, le=16)
+    max_tokens_per_s: float = Field(
+        12.0, title="Bound on tokens per second", description="Bounds runaway decoding.", gt=0
+    )
+    batch_size: int = Field(16, title="Batch (utterances)", ge=1, le=512)
+
+
+class ReleaseConfig(Config):
+    """Where the champion is published."""
+
+    repo: str = Field("your-org/whisper-medical", title="Hub repo", pattern=REPO_PATTERN)
+    private: bool = Field(True, title="Private")
+    champion_tag: str = Field("champion", title="Champion tag", pattern=r"^[\w.\-]+$")

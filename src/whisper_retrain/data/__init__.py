@@ -1,0 +1,1 @@
+"""From recordings to an immutable dataset revision."""

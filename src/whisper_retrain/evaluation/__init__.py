@@ -1,0 +1,1 @@
+"""From a model and a test set to an evaluation report."""

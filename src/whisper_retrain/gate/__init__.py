@@ -1,0 +1,1 @@
+"""From two evaluation reports to a decision; pure."""

@@ -1,0 +1,39 @@
+"""Where the services are: environment variables or `.env`, and nothing else.
+
+Credentials keep the names that their own clients read (AWS_*, HF_*, PREFECT_*, WANDB_*), so that
+no secret passes through this library's own values, parameters or logs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings of this project; see .env.example for the clients' own variables."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WHISPER_RETRAIN_", env_file=".env", extra="ignore", frozen=True
+    )
+
+    store: str = Field(
+        default="s3://whisper-retrain",
+        pattern=r"^s3://[a-z0-9.\-]{3,63}(/.*)?$",
+        description="S3 bucket and optional prefix of all artifacts.",
+    )
+    cache_dir: Path = Field(
+        default=Path(".local/cache"), description="Local cache of downloaded artifacts."
+    )
+    cache_max_bytes: int = Field(default=20 * 2**30, ge=2**20)
+    local_dir: Path = Field(
+        default=Path(".local"), description="Data of the embedded stack and of the demo."
+    )
+    wandb_project: str = "whisper-retrain"
+
+
+def load_settings() -> Settings:
+    """The settings as the environment has them now."""
+    return Settings()

@@ -1,0 +1,1 @@
+"""From a dataset revision and a base model to a checkpoint."""
