@@ -1,0 +1,94 @@
+"""The server as one ASGI application: all routes, and what applies to each request.
+
+Knows which modules there are; the rules are theirs.
+"""
+
+import logging
+import time
+from importlib.metadata import version
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from whisper_retrain.local.hub import api, browse, pages, transfers, upload
+from whisper_retrain.local.hub.answers import HubError, error_answer
+from whisper_retrain.local.hub.calls import Hub, caller, repo_not_found
+
+LOG = logging.getLogger("whisper_retrain.hub")
+# A page on the web may point its own name at 127.0.0.1; it cannot choose another Host header.
+LOOPBACK_HOSTS = ["127.0.0.1", "localhost"]
+
+
+def create_app(hub: Hub) -> ASGIApp:
+    """The application that serves one data folder."""
+    app = Starlette(
+        routes=[
+            Route("/api/health", health),
+            *api.ROUTES,
+            *browse.ROUTES,
+            *upload.ROUTES,
+            *transfers.ROUTES,
+            # ids without a namespace, such as `gpt2`: huggingface.co has some, this server none
+            Route("/api/{kind}/{name}", unknown_repo),
+            Route("/{name}/resolve/{rev}/{path:path}", unknown_repo),
+            *pages.ROUTES,
+        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_HOSTS)],
+        exception_handlers={HubError: error_answer, OSError: storage_error},
+    )
+    app.state.hub = hub
+    return RawPaths(app)
+
+
+def health(_request: Request) -> Response:
+    """The server is up."""
+    return JSONResponse({"status": "ok", "version": version("whisper-retrain")})
+
+
+def unknown_repo(request: Request) -> Response:
+    """Answer for a repository that cannot exist here."""
+    raise repo_not_found(caller(request))
+
+
+def storage_error(_request: Request, error: Exception) -> Response:
+    """A full or broken disk: 507, which the client does not retry."""
+    LOG.error("storage error: %s", error)
+    return error_answer(_request, HubError(507, f"The Hub server cannot store this: {error}"))
+
+
+class RawPaths:
+    """Route on the path as it was sent, where a `%2F` separates nothing; log each request.
+
+    The query is not logged: upload URLs carry their signature there.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status: Any = "no answer"
+        started = time.monotonic()
+
+        async def note_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        path = scope["raw_path"].decode("ascii")
+        try:
+            await self._app({**scope, "path": path}, receive, note_status)
+        finally:
+            if path != "/api/health":
+                spent_ms = 1000 * (time.monotonic() - started)
+                LOG.info("%s %s %s %.0f ms", scope["method"], path, status, spent_ms)
