@@ -1,6 +1,6 @@
-"""Run the Hub server alone: `python -m whisper_retrain.local.hub --data DIR --port PORT --tokens FILE`.
+"""Run the Hub server alone: `python -m whisper_retrain.local.hub --data D --port P --tokens F`.
 
-Binds 127.0.0.1 only. Prints one JSON line, `{"endpoint": "http://127.0.0.1:PORT"}`, once it answers.
+Binds 127.0.0.1 only. Once it answers, it prints one JSON line: {"endpoint": "http://127.0.0.1:P"}.
 """
 
 import argparse

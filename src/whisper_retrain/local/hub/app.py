@@ -3,6 +3,7 @@
 Knows which modules there are; the rules are theirs.
 """
 
+import errno
 import logging
 import time
 from importlib.metadata import version
@@ -56,10 +57,14 @@ def unknown_repo(request: Request) -> Response:
     raise repo_not_found(caller(request))
 
 
-def storage_error(_request: Request, error: Exception) -> Response:
-    """A full or broken disk: 507, which the client does not retry."""
+async def storage_error(request: Request, error: Exception) -> Response:
+    """A full disk is 507, which the client does not retry; anything else is the server's fault."""
+    if not (
+        isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    ):
+        raise error
     LOG.error("storage error: %s", error)
-    return error_answer(_request, HubError(507, f"The Hub server cannot store this: {error}"))
+    return await error_answer(request, HubError(507, f"The Hub server cannot store this: {error}"))
 
 
 class RawPaths:

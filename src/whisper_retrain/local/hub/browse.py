@@ -147,7 +147,7 @@ def _commit_item(commit: Commit) -> dict[str, Any]:
         "id": history.commit_id(commit),
         "title": title,
         "message": message,
-        "authors": [{"user": commit.author.decode("utf-8", "replace").partition(" <")[0]}],
+        "authors": [{"user": history.author(commit)}],
         "date": history.commit_time(commit),
     }
 

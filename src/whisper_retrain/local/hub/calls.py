@@ -51,7 +51,7 @@ def repo_to_read(request: Request) -> Repo:
         repo = hub(request).repos.find(_repo_id(request))
     except HubError as invalid_name:
         raise repo_not_found(identity) from invalid_name
-    if repo is None or (repo.settings().private and not _is_member(identity, repo)):
+    if repo is None or (repo.settings().private and not is_member(identity, repo)):
         raise repo_not_found(identity)
     return repo
 
@@ -59,7 +59,7 @@ def repo_to_read(request: Request) -> Repo:
 def repo_to_download(request: Request) -> Repo:
     """As `repo_to_read`, for its files: those of a gated repository are for members only."""
     repo, identity = repo_to_read(request), caller(request)
-    if repo.settings().gated and not _is_member(identity, repo):
+    if repo.settings().gated and not is_member(identity, repo):
         message = f"Access to {repo.id.kind.removesuffix('s')} {repo.id.full_name} is restricted"
         raise HubError(403 if identity else 401, message, "GatedRepo")
     return repo
@@ -77,7 +77,8 @@ def repo_not_found(identity: access.Identity | None) -> HubError:
     return HubError(404 if identity else 401, message, "RepoNotFound")
 
 
-def _is_member(identity: access.Identity | None, repo: Repo) -> bool:
+def is_member(identity: access.Identity | None, repo: Repo) -> bool:
+    """Whether the caller belongs to the repository's namespace."""
     return identity is not None and identity.belongs_to(repo.id.namespace)
 
 

@@ -16,7 +16,7 @@ from dulwich.object_store import iter_tree_contents
 from dulwich.objects import Blob, Commit, ObjectID, Tag
 from dulwich.refs import Ref
 from dulwich.repo import Repo as GitRepo
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from whisper_retrain.local.hub import history
 from whisper_retrain.local.hub.answers import HubError, bad_request
@@ -32,7 +32,7 @@ class Header(BaseModel):
 
     summary: str
     description: str = ""
-    parentCommit: str | None = None
+    parent_commit: str | None = Field(default=None, alias="parentCommit")
 
 
 class FileLine(BaseModel):
@@ -101,14 +101,14 @@ def _store(repo: Repo, content: bytes) -> ObjectID:
 def commit(repo: Repo, branch: str, header: Header, changes: Sequence[Change], author: str) -> str:
     """Apply all changes as one commit and return its id.
 
-    412 when `parentCommit` (possibly shortened) is no longer the head of the branch.
+    412 when `parent_commit` (possibly shortened) is no longer the head of the branch.
     """
     ref = Ref(history.BRANCHES + branch.removeprefix("refs/heads/").encode())
     with repo.lock, repo.git() as git:
         head = git.refs.as_dict().get(ref)
         if head is None:
             raise HubError(404, f"Invalid rev id: {branch} is no branch", "RevisionNotFound")
-        if header.parentCommit and not head.startswith(header.parentCommit.lower().encode()):
+        if header.parent_commit and not head.startswith(header.parent_commit.lower().encode()):
             raise _moved()
         files = _apply(git, head, changes)
         new = _new_commit(header, author, parents=[head])

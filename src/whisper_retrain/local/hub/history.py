@@ -13,7 +13,7 @@ from typing import Any
 
 from dulwich.errors import NotTreeError
 from dulwich.object_store import iter_tree_contents, peel_sha
-from dulwich.objects import Blob, Commit, ObjectID, Tree
+from dulwich.objects import Commit, ObjectID
 from dulwich.refs import Ref
 from dulwich.repo import Repo as GitRepo
 
@@ -85,6 +85,12 @@ def title_and_message(commit: Commit) -> tuple[str, str]:
     return title, rest.strip()
 
 
+def author(commit: Commit) -> str:
+    """The user who made a commit."""
+    name: str = commit.author.decode("utf-8", "replace").partition(" <")[0]
+    return name
+
+
 def lineage(git: GitRepo, commit: Commit) -> Iterator[Commit]:
     """The commit and its ancestors, newest first, along first parents."""
     current: Commit | None = commit
@@ -97,9 +103,7 @@ def parent(git: GitRepo, commit: Commit) -> Commit | None:
     """The first parent, None for a root commit."""
     if not commit.parents:
         return None
-    found = git[commit.parents[0]]
-    assert isinstance(found, Commit)
-    return found
+    return git[commit.parents[0]]
 
 
 def entries(git: GitRepo, commit: Commit, folder: str = "", recursive: bool = True) -> list[Entry]:
@@ -110,9 +114,7 @@ def entries(git: GitRepo, commit: Commit, folder: str = "", recursive: bool = Tr
     if recursive:
         found: Iterable[Any] = iter_tree_contents(git.object_store, top[1], include_trees=True)
     else:
-        tree = git[top[1]]
-        assert isinstance(tree, Tree)
-        found = tree.iteritems()
+        found = git[top[1]].iteritems()
     prefix = f"{folder}/" if folder else ""
     return [
         _entry(git, prefix + item.path.decode("utf-8", "replace"), item.mode, item.sha)
@@ -142,9 +144,7 @@ def entry_not_found(path: str, commit: Commit) -> HubError:
 
 def content(git: GitRepo, oid: str) -> bytes:
     """The bytes of a file kept in git itself."""
-    blob = git[ObjectID(oid.encode())]
-    assert isinstance(blob, Blob)
-    return blob.data
+    return git[ObjectID(oid.encode())].data
 
 
 def last_commits(git: GitRepo, head: Commit, paths: Iterable[str]) -> dict[str, Commit]:
@@ -168,10 +168,8 @@ def _lookup(git: GitRepo, commit: Commit, path: str) -> tuple[int, ObjectID] | N
     """Mode and id of what lies at a path."""
     if not path:
         return stat.S_IFDIR, commit.tree
-    tree = git[commit.tree]
-    assert isinstance(tree, Tree)
     try:
-        return tree.lookup_path(git.object_store.__getitem__, path.encode())
+        return git[commit.tree].lookup_path(git.object_store.__getitem__, path.encode())
     except (KeyError, NotTreeError):
         return None
 
