@@ -124,6 +124,13 @@ class DatasetRevision(Record):
     quarantine: Artifact
     new_utterances: int
     new_hours: float
+    key: str = ""
+    index: Artifact | None = None
+    split_state: dict[str, str] = {}
+    utterances_ever: int = 0
+    hours_ever: float = 0.0
+    leakage: dict[str, dict[str, int]] = {}
+    notices: tuple[str, ...] = ()
 
 
 class ModelRef(Record):
@@ -152,6 +159,8 @@ class CurvePoint(Record):
     validation_wer: float | None = None
     audio_s_per_s: float | None = None
     memory_bytes: int | None = None
+    compute_share: float | None = None
+    elapsed_s: float | None = None
 
 
 class TrainingRun(Record):
@@ -171,6 +180,12 @@ class TrainingRun(Record):
     duration_s: float
     curve: tuple[CurvePoint, ...] = ()
     tracking_url: str | None = None
+    dropped: dict[str, int] = {}
+    figures: dict[str, Artifact] = {}
+    resumed_from_steps: tuple[int, ...] = ()
+    stopped_early: bool = False
+    averaged_steps: tuple[int, ...] = ()
+    compute_share: float | None = None
 
 
 class ProbeResult(Record):
@@ -203,6 +218,8 @@ class EvaluationReport(Record):
     latency_p50_s: float = 0.0
     latency_p95_s: float = 0.0
     rows: Artifact
+    rows_digest: str = ""
+    lexicon_version: str = ""
 
 
 class Interval(Record):
@@ -248,6 +265,10 @@ class Promotion(Record):
     decision_digest: str | None
     model_digest: str
     at: datetime
+    previous_revision: str | None = None
+    wer: float | None = None
+    wer_interval: Interval | None = None
+    test_set_digest: str | None = None
 
 
 def lineage(*records: Record) -> dict[str, str]:

@@ -1,0 +1,155 @@
+"""The model card (README.md of the Hub commit) from records; the same bytes on every try.
+
+Knows nothing of the Hub itself; `huggingface_hub` only gives the front matter its form.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from whisper_retrain.config import REPO_PATTERN, ReleaseConfig
+from whisper_retrain.release.evidence import Evidence
+from whisper_retrain.release.scores import (
+    METRIC_NAMES,
+    NOT_MEASURED,
+    ROLE_NAMES,
+    ModelScores,
+    percent_text,
+    score_text,
+)
+
+TEMPLATES = Path(__file__).parent / "templates"
+TASK = "automatic-speech-recognition"
+
+
+def model_card(
+    evidence: Evidence,
+    scores: Mapping[str, ModelScores],
+    config: ReleaseConfig,
+    report_uri: str | None = None,
+) -> str:
+    """Markdown with front matter (model-index included); `scores` by role, challenger first."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - Markdown, of names that config and records have checked
+    )
+    template = environment.get_template("model_card.md.jinja")
+    values = _values(evidence, scores, config) | {"report_uri": report_uri}
+    text = re.sub(r"\n{3,}", "\n\n", template.render(values))
+    return f"---\n{_front_matter(evidence, scores['challenger'], config)}\n---\n\n{text}"
+
+
+def _front_matter(evidence: Evidence, scores: ModelScores, config: ReleaseConfig) -> str:
+    from huggingface_hub import ModelCardData
+
+    base = evidence.run.base_model
+    hub_sources = [
+        source.location
+        for source in evidence.dataset.sources
+        if re.match(REPO_PATTERN, source.location)
+    ]
+    data = ModelCardData(
+        base_model=base.repo,
+        datasets=hub_sources or None,
+        language="en" if (base.repo or base.name).endswith(".en") else None,
+        library_name="transformers",
+        metrics=["wer", "cer"],
+        model_name=config.repo.split("/")[-1],
+        pipeline_tag=TASK,
+        tags=["whisper", "medical", "not-for-clinical-use"],
+        eval_results=_eval_results(evidence, scores, hub_sources),
+    )
+    return str(data.to_yaml(line_break="\n"))
+
+
+def _eval_results(evidence: Evidence, scores: ModelScores, hub_sources: list[str]) -> list[Any]:
+    from huggingface_hub import EvalResult
+
+    return [
+        EvalResult(
+            task_type=TASK,
+            task_name="Automatic speech recognition",
+            dataset_type=hub_sources[0] if hub_sources else "private",
+            dataset_name=f"test set {evidence.decision.test_set_digest[:12]}",
+            dataset_split="test",
+            dataset_revision=evidence.dataset.sources[0].revision if hub_sources else None,
+            metric_type="cer" if metric == "characters" else "wer",
+            metric_name=f"{METRIC_NAMES[metric]} (%)",
+            metric_value=round(100 * figure, 2),
+        )
+        for metric in METRIC_NAMES
+        if (figure := scores.scores[metric].figure) is not None
+    ]
+
+
+def _values(
+    evidence: Evidence, scores: Mapping[str, ModelScores], config: ReleaseConfig
+) -> dict[str, Any]:
+    base, report = evidence.run.base_model, evidence.challenger
+    interval = scores["challenger"].scores["words"].interval
+    return {
+        "name": config.repo.split("/")[-1],
+        "repo": config.repo,
+        "tag": config.champion_tag,
+        "base_model": base.repo or base.name,
+        "base_revision": base.revision,
+        "first_champion": evidence.decision.first_champion,
+        "utterances": report.utterances,
+        "audio_s": report.audio_s,
+        "test_set": report.test_set_digest,
+        "normalizer": report.normalizer_version,
+        "has_intervals": interval is not None,
+        "confidence": interval.confidence if interval else None,
+        "columns": ["This model", *(ROLE_NAMES[role] for role in list(scores)[1:])],
+        "rows": [
+            [name, *(score_text(one.scores[metric]) for one in scores.values())]
+            for metric, name in METRIC_NAMES.items()
+        ],
+        "tiers": _tiers(evidence),
+        "reasons": evidence.decision.reasons,
+        "train": evidence.dataset.splits["train"],
+        "sources": evidence.dataset.sources,
+        "steps": evidence.run.steps,
+        "best_step": evidence.run.best_step,
+        "validation_wer": percent_text(evidence.run.validation_wer),
+        "lineage": _lineage_rows(evidence),
+    }
+
+
+def _tiers(evidence: Evidence) -> list[list[str]]:
+    """Recall per tier of the lexicon, for every compared model."""
+    reports = list(evidence.compared.values())
+    return [
+        [
+            tier.capitalize(),
+            str(counts.reference_length),
+            *(
+                percent_text(report.tiers[tier].recall) if tier in report.tiers else NOT_MEASURED
+                for report in reports
+            ),
+        ]
+        for tier, counts in evidence.challenger.tiers.items()
+        if counts.reference_length
+    ]
+
+
+def _lineage_rows(evidence: Evidence) -> list[tuple[str, str]]:
+    return [
+        ("Dataset revision", evidence.dataset.digest),
+        ("Training run", evidence.run.digest),
+        ("Model files", evidence.run.checkpoint.model_digest),
+        ("Test set", evidence.decision.test_set_digest),
+        ("Evaluation report", evidence.challenger.digest),
+        ("Policy", evidence.decision.policy_digest),
+        ("Decision", evidence.decision.digest),
+        ("Code", evidence.run.code_revision),
+    ]

@@ -1,0 +1,118 @@
+"""Everything that was found out about one challenger, as one value that fits together.
+
+Model card, report, notification and promotion all speak of the same records; whoever builds an
+`Evidence` from records of different chains is told which link is broken. Knows no storage, Hub or
+model.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import model_validator
+
+from whisper_retrain.errors import IntegrityError
+from whisper_retrain.records import (
+    DatasetRevision,
+    Decision,
+    EvaluationReport,
+    Record,
+    TrainingRun,
+    canonical_json,
+)
+
+
+class Evidence(Record):
+    """A decision with the records it rests on.
+
+    `champion` is the report of the model that the challenger was compared with: of the base model
+    when `decision.first_champion`. `baseline` is the base model's, for reading only.
+    """
+
+    decision: Decision
+    challenger: EvaluationReport
+    champion: EvaluationReport
+    baseline: EvaluationReport | None = None
+    run: TrainingRun
+    dataset: DatasetRevision
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Self:
+        links = {
+            "decision and challenger's report": (
+                self.decision.challenger_report,
+                self.challenger.digest,
+            ),
+            "decision and champion's report": (self.decision.champion_report, self.champion.digest),
+            "decision and test set": (
+                self.decision.test_set_digest,
+                self.challenger.test_set_digest,
+            ),
+            "challenger's report and training run's checkpoint": (
+                self.challenger.model.model_digest,
+                self.run.checkpoint.model_digest,
+            ),
+            "training run and dataset": (self.run.dataset_digest, self.dataset.digest),
+        }
+        for link, (expected, got) in links.items():
+            if expected != got:
+                raise IntegrityError(
+                    f"records do not belong together: {link}",
+                    expected=expected,
+                    got=got,
+                    remedy="pass the records of one and the same retraining",
+                )
+        return self
+
+    @property
+    def compared(self) -> dict[str, EvaluationReport]:
+        """Role -> report, the challenger first; the base model once only."""
+        if self.decision.first_champion:
+            return {"challenger": self.challenger, "baseline": self.champion}
+        reports = {"challenger": self.challenger, "champion": self.champion}
+        return reports | ({"baseline": self.baseline} if self.baseline else {})
+
+
+def lineage_of(evidence: Evidence) -> dict[str, object]:
+    """What a Hub commit says of where it came from: digests and revisions, backwards.
+
+    Without any time, so that a second try writes the same bytes.
+    """
+    base = evidence.run.base_model
+    return {
+        "format": "whisper-retrain/lineage/v1",
+        "decision": {"digest": evidence.decision.digest, "outcome": evidence.decision.outcome},
+        "policy": {"digest": evidence.decision.policy_digest},
+        "evaluation": {
+            role: {
+                "digest": report.digest,
+                "model_digest": report.model.model_digest,
+                "repo": report.model.repo,
+                "revision": report.model.revision,
+            }
+            for role, report in evidence.compared.items()
+        },
+        "test_set": {"digest": evidence.decision.test_set_digest},
+        "training_run": {
+            "digest": evidence.run.digest,
+            "config_digest": evidence.run.config_digest,
+            "code_revision": evidence.run.code_revision,
+            "seed": evidence.run.seed,
+        },
+        "base_model": {
+            "repo": base.repo or base.name,
+            "revision": base.revision,
+            "model_digest": base.model_digest,
+        },
+        "dataset": {
+            "digest": evidence.dataset.digest,
+            "manifest_digest": evidence.dataset.manifest_digest,
+            "sources": [source.model_dump() for source in evidence.dataset.sources],
+        },
+        "model_digest": evidence.run.checkpoint.model_digest,
+    }
+
+
+def lineage_bytes(evidence: Evidence) -> bytes:
+    """The canonical JSON of `lineage_of`, as it lies in the Hub commit."""
+    return canonical_json(lineage_of(evidence)) + b"\n"

@@ -1,0 +1,153 @@
+"""What people are told: pure text from records. Never a transcript, never a secret.
+
+Knows nothing of how a notification travels; the outbox keeps it, the tasks layer delivers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from whisper_retrain.records import Decision, Promotion, Record
+from whisper_retrain.release.scores import ModelScores, score_text, short
+
+Event = Literal["model.promoted", "model.rolled-back", "challenger.rejected", "retraining.failed"]
+
+NON_CLINICAL = "Not for clinical use: every transcript must be checked by a qualified person."
+MAX_ERROR_CHARACTERS = 600
+
+
+class Notification(Record):
+    """A message for people; its id is the same however often the same thing is announced."""
+
+    id: str = Field(pattern=r"^[a-z0-9.\-]{8,120}$")
+    event: Event
+    at: datetime
+    subject: str
+    body: str
+    payload: dict[str, str | float | bool | None]
+
+
+def notification_id(event: Event, key: str) -> str:
+    """One id for each event and cause (a digest); also what a receiver tells repeats by."""
+    return f"{event}-{key[:24]}"
+
+
+def model_promoted(
+    promotion: Promotion,
+    new: ModelScores,
+    old: ModelScores,
+    links: Mapping[str, str],
+) -> Notification:
+    """The champion changed for the better."""
+    wer, before = new.scores["words"], old.scores["words"]
+    name = "the base model" if old.role == "baseline" else "the previous champion"
+    lines = [
+        f"{promotion.repo} has a new champion: revision {promotion.revision}.",
+        f"Normalised WER {score_text(wer)}; {name} had {score_text(before)}.",
+        f"Medical WER {score_text(new.scores['medical'])}; "
+        f"{name} had {score_text(old.scores['medical'])}.",
+        f"Tags: {', '.join(promotion.tags)}.",
+    ]
+    return Notification(
+        id=notification_id("model.promoted", promotion.decision_digest or promotion.revision),
+        event="model.promoted",
+        at=promotion.at,
+        subject=f"Promoted: {promotion.repo} {short(promotion.revision)}, "
+        f"WER {score_text(wer)}, was {score_text(before)}",
+        body=_body(lines, links),
+        payload={
+            "repo": promotion.repo,
+            "revision": promotion.revision,
+            "previous_revision": promotion.previous_revision,
+            "wer": wer.figure,
+            "wer_low": wer.interval.low if wer.interval else None,
+            "wer_high": wer.interval.high if wer.interval else None,
+            "previous_wer": before.figure,
+            "decision_digest": promotion.decision_digest,
+            **links,
+        },
+    )
+
+
+def model_rolled_back(
+    promotion: Promotion, request: str, reason: str, links: Mapping[str, str]
+) -> Notification:
+    """The champion tag went back to an earlier revision."""
+    lines = [
+        f"The champion of {promotion.repo} is again revision {promotion.revision}.",
+        f"It replaces revision {promotion.previous_revision}.",
+        *([f"Reason: {reason}"] if reason else []),
+    ]
+    return Notification(
+        id=notification_id("model.rolled-back", request),
+        event="model.rolled-back",
+        at=promotion.at,
+        subject=f"Rolled back: {promotion.repo} to {short(promotion.revision)}",
+        body=_body(lines, links),
+        payload={
+            "repo": promotion.repo,
+            "revision": promotion.revision,
+            "previous_revision": promotion.previous_revision,
+            "reason": reason,
+            **links,
+        },
+    )
+
+
+def challenger_rejected(
+    decision: Decision,
+    repo: str,
+    new: ModelScores,
+    old: ModelScores,
+    at: datetime,
+    links: Mapping[str, str],
+) -> Notification:
+    """The champion stays; a rejection and an inconclusive comparison read differently."""
+    verdict = "rejected" if decision.outcome == "reject" else "not promoted: inconclusive"
+    wer, before = new.scores["words"], old.scores["words"]
+    lines = [
+        f"The challenger for {repo} was {verdict}. The champion stays.",
+        f"Normalised WER {score_text(wer)}; compared with {score_text(before)}.",
+        "Reasons:",
+        *(f"- {reason}" for reason in decision.reasons),
+    ]
+    return Notification(
+        id=notification_id("challenger.rejected", decision.digest),
+        event="challenger.rejected",
+        at=at,
+        subject=f"Challenger {verdict}: {repo}, WER {score_text(wer)}, "
+        f"compared with {score_text(before)}",
+        body=_body(lines, links),
+        payload={
+            "repo": repo,
+            "outcome": decision.outcome,
+            "wer": wer.figure,
+            "previous_wer": before.figure,
+            "decision_digest": decision.digest,
+            **links,
+        },
+    )
+
+
+def retraining_failed(
+    flow_run: str, stage: str, error: str, at: datetime, links: Mapping[str, str]
+) -> Notification:
+    """A flow run ended with an error; `flow_run` is its id."""
+    told = error if len(error) <= MAX_ERROR_CHARACTERS else f"{error[:MAX_ERROR_CHARACTERS]}…"
+    return Notification(
+        id=notification_id("retraining.failed", flow_run),
+        event="retraining.failed",
+        at=at,
+        subject=f"Retraining failed in {stage}",
+        body=_body([f"Stage: {stage}", f"Error: {told}", f"Flow run: {flow_run}"], links),
+        payload={"stage": stage, "flow_run": flow_run, "error": told, **links},
+    )
+
+
+def _body(lines: list[str], links: Mapping[str, str]) -> str:
+    linked = [f"{name.replace('_', ' ').capitalize()}: {url}" for name, url in links.items()]
+    return "\n".join([*lines, *linked, NON_CLINICAL])
