@@ -22,6 +22,7 @@ from whisper_retrain.local.hub.answers import HubError, error_answer
 from whisper_retrain.local.hub.calls import Hub, caller, repo_not_found
 
 LOG = logging.getLogger("whisper_retrain.hub")
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 # A page on the web may point its own name at 127.0.0.1; it cannot choose another Host header.
 LOOPBACK_HOSTS = ["127.0.0.1", "localhost"]
 
@@ -59,9 +60,7 @@ def unknown_repo(request: Request) -> Response:
 
 async def storage_error(request: Request, error: Exception) -> Response:
     """A full disk is 507, which the client does not retry; anything else is the server's fault."""
-    if not (
-        isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-    ):
+    if getattr(error, "errno", None) not in DISK_FULL:
         raise error
     LOG.error("storage error: %s", error)
     return await error_answer(request, HubError(507, f"The Hub server cannot store this: {error}"))

@@ -40,8 +40,8 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto
 table { border-collapse: collapse } td, th { border: 1px solid #ccc; padding: .2rem .6rem }
 pre, code { background: #f4f4f4 } pre { padding: .6rem; overflow: auto } img { max-width: 100% }
 .tag { background: #eef; border-radius: .3rem; padding: 0 .4rem }
-</style></head><body><p><a href="/">Local Hub</a></p><h1>{{ title }}</h1>{% block body %}{% endblock %}
-</body></html>"""
+</style></head><body><p><a href="/">Local Hub</a></p><h1>{{ title }}</h1>
+{% block body %}{% endblock %}</body></html>"""
 
 INDEX = """{% extends "layout" %}{% block body %}<ul>
 {% for repo in repos %}<li><a href="/{{ repo.id.web_path }}">{{ repo.id.web_path }}</a></li>
@@ -59,8 +59,8 @@ REPO = """{% extends "layout" %}{% block body %}
 TREE = """{% extends "layout" %}{% block body %}
 <p>Files at <a href="/{{ path }}/commit/{{ sha }}"><code>{{ sha }}</code></a></p><table>
 <tr><th>File</th><th>Bytes</th></tr>{% for entry in entries %}
-<tr><td><a href="/{{ path }}/resolve/{{ sha }}/{{ entry.path | urlencode }}">{{ entry.path }}</a></td>
-<td>{{ entry.size_bytes }}</td></tr>{% endfor %}</table>{% endblock %}"""
+<tr><td><a href="/{{ path }}/resolve/{{ sha }}/{{ entry.path | urlencode }}">{{ entry.path }}</a>
+</td><td>{{ entry.size_bytes }}</td></tr>{% endfor %}</table>{% endblock %}"""
 
 COMMIT = """{% extends "layout" %}{% block body %}<h2>{{ subject }}</h2>
 <p><code>{{ sha }}</code>, {{ author }}, {{ time }}{% if parent %}, after
