@@ -206,3 +206,10 @@ def test_other_hosts_names_are_refused(hub_server: HubServer) -> None:
     url = f"{hub_server.endpoint}/api/health"
     assert httpx.get(url, headers={"Host": "evil.example"}).status_code == 400
     assert httpx.get(url.replace("127.0.0.1", "localhost")).status_code == 200
+
+
+def test_a_client_that_uploads_through_xet_is_told_the_setting(hub_server: HubServer) -> None:
+    url = f"{hub_server.endpoint}/api/models/demo/any/xet-write-token/main"
+    answer = httpx.get(url)
+    assert answer.status_code == 404
+    assert "HF_HUB_DISABLE_XET=1" in answer.json()["error"]

@@ -234,9 +234,10 @@ def test_tree_lists_folders_files_and_sizes(hub_server: HubServer) -> None:
 
 def test_tree_of_more_than_one_page(hub_server: HubServer) -> None:
     api, name = hub_server.api(), hub_server.new_repo()
+    api.create_branch(name, branch="work/many")
     files = [CommitOperationAdd(f"shard-{n:04}.txt", b"same") for n in range(1001)]
-    api.create_commit(name, files, commit_message="many")
-    assert len(api.list_repo_files(name)) == 1002
+    api.create_commit(name, files, commit_message="many", revision="work/many")
+    assert len(api.list_repo_files(name, revision="work/many")) == 1002
 
 
 def test_expanded_tree_names_the_last_commit_of_each_path(hub_server: HubServer) -> None:

@@ -53,7 +53,7 @@ def whoami(request: Request) -> Response:
 def _target(request: Request, body: dict[str, Any]) -> tuple[RepoId, access.Identity]:
     """The repository that a create or delete request names, and the writer who may do it."""
     identity = caller(request)
-    namespace = body.get("organization") or (identity.user if identity else "")
+    namespace = str(body.get("organization") or (identity.user if identity else ""))
     writer = access.require_writer(identity, namespace)
     kind = f"{body.get('type') or 'model'}s"
     return RepoId(kind, namespace, str(body.get("name"))), writer

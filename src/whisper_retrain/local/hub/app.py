@@ -42,7 +42,7 @@ def create_app(hub: Hub) -> ASGIApp:
             *pages.ROUTES,
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_HOSTS)],
-        exception_handlers={HubError: error_answer, OSError: storage_error},
+        exception_handlers={HubError: error_answer, OSError: storage_error, 404: unsupported},
     )
     app.state.hub = hub
     return RawPaths(app)
@@ -56,6 +56,15 @@ def health(_request: Request) -> Response:
 def unknown_repo(request: Request) -> Response:
     """Answer for a repository that cannot exist here."""
     raise repo_not_found(caller(request))
+
+
+def unsupported(request: Request, _error: Exception) -> Response:
+    """A path that no route knows: say so, and name the one setting that clients forget."""
+    message = f"The local Hub server does not support {request.method} {request.url.path}"
+    if "/xet-" in request.url.path:
+        message += ": set HF_HUB_DISABLE_XET=1 before huggingface_hub is imported"
+        LOG.warning(message)
+    return JSONResponse({"error": message}, 404, {"X-Error-Message": message})
 
 
 async def storage_error(request: Request, error: Exception) -> Response:

@@ -3,6 +3,7 @@
 A repository appears and disappears by one rename, so a killed server never leaves half of one.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -141,9 +142,9 @@ class Repos:
     def delete(self, repo: Repo) -> None:
         """Take a repository out of the listing at once, then remove its files."""
         grave = self.tmp / f"gone-{secrets.token_hex(8)}"
-        with repo.lock:
+        with repo.lock, contextlib.suppress(FileNotFoundError):  # another call was faster
             repo.folder.rename(grave)
-        shutil.rmtree(grave)
+        shutil.rmtree(grave, ignore_errors=True)
 
     def change(self, repo: Repo, settings: Settings) -> None:
         """Replace hub.json."""
