@@ -6,7 +6,7 @@ is made from it. Defaults are those of a sensible retraining, not of the demo.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -83,11 +83,37 @@ class SplitPolicy(Config):
     salt: str = Field("whisper-retrain", title="Salt", description="Another salt: other splits.")
 
 
+class ValidationBounds(Config):
+    """What an utterance must keep to; outside of it, it is quarantined and named."""
+
+    min_duration_s: float = Field(0.2, title="Shortest (s)", gt=0, le=30)
+    max_duration_s: float = Field(
+        30.0, title="Longest (s)", description="Whisper hears 30 s at a time.", gt=0, le=30
+    )
+    min_level_dbfs: float = Field(
+        -60.0, title="Quietest (dBFS)", description="RMS level; below it is silence.", le=0
+    )
+    max_clipped_share: float = Field(
+        0.05, title="Clipped samples (share)", description="At full scale.", ge=0, le=1
+    )
+    max_label_ids: int = Field(
+        448, title="Most label ids", description="Whisper's decoder takes no more.", ge=8, le=448
+    )
+    min_characters_per_s: float = Field(0.3, title="Slowest speech (characters/s)", ge=0)
+    max_characters_per_s: float = Field(35.0, title="Fastest speech (characters/s)", gt=0)
+    tokenizer: str | None = Field(
+        None,
+        title="Tokenizer file",
+        description="Path of a tokenizer.json that counts label ids; without one: bytes / 2.",
+    )
+
+
 class DatasetConfig(Config):
     """What the dataset is made from, and how much must be new for a retraining."""
 
     sources: tuple[DatasetSource, ...] = Field(title="Sources", min_length=1)
     splits: SplitPolicy = Field(SplitPolicy(), title="Splits")
+    bounds: ValidationBounds = Field(ValidationBounds(), title="Bounds of validation")
     review: str | None = Field(
         None,
         title="Review file",
@@ -130,6 +156,61 @@ class TrainingConfig(Config):
     )
     threads: int = Field(0, title="CPU threads per process", description="0: all.", ge=0)
     deadline_s: int = Field(86_400, title="Deadline (s)", ge=60)
+    full_context_share: float = Field(
+        0.0,
+        title="Steps with the full 30 s",
+        description="Share of steps padded to 30 s; the others end soon after the speech does.",
+        ge=0,
+        le=1,
+    )
+    context_margin_s: float = Field(
+        1.0, title="Silence after the longest utterance (s)", ge=0.1, le=30
+    )
+    bucket_batches: int = Field(
+        8,
+        title="Bucket (batches)",
+        description="Batches drawn together and sorted by length; 1: none.",
+        ge=1,
+        le=4096,
+    )
+    micro_batch_audio_s: float | None = Field(
+        None,
+        title="Micro-batch (audio seconds, padded)",
+        description="At most so much at once on each device; None: by device. Halved when memory "
+        "runs out; the effective batch stays.",
+        gt=0,
+    )
+    weight_decay: float = Field(0.0, title="Weight decay", ge=0, le=1)
+    max_grad_norm: float = Field(1.0, title="Gradient clipping (norm)", gt=0)
+    gradient_checkpointing: bool = Field(
+        False, title="Gradient checkpointing", description="Less memory, about a third slower."
+    )
+    compile: bool = Field(False, title="torch.compile", description="Pays off on long GPU runs.")
+    lora_rank: int = Field(0, title="LoRA rank", description="0: train all weights.", ge=0, le=512)
+    spec_augment: bool = Field(False, title="SpecAugment")
+    speed_augment: float = Field(
+        0.0, title="Speed change", description="At most this fraction.", ge=0, le=0.5
+    )
+    noise_augment_share: float = Field(0.0, title="Utterances with added noise", ge=0, le=1)
+    average: Literal["none", "last", "best"] = Field(
+        "none",
+        title="Average checkpoints",
+        description="Of the last or best validations; kept only if its WER is not worse.",
+    )
+    average_count: int = Field(3, title="Checkpoints to average", ge=2, le=20)
+    base_share: float = Field(
+        0.0, title="Share of the base model's weights", description="Less forgetting.", ge=0, lt=1
+    )
+    validate_base: bool = Field(True, title="Validate the base model first")
+    max_validation_utterances: int | None = Field(
+        None, title="Validation utterances at most", description="None: the whole split.", ge=1
+    )
+    state_interval_s: float = Field(600, title="Save training state every (s)", gt=0)
+
+    # What says how the work is done, not what comes out: a rerun with other values resumes.
+    operational: ClassVar[frozenset[str]] = frozenset(
+        {"deadline_s", "micro_batch_audio_s", "processes", "state_interval_s", "threads"}
+    )
 
 
 class DecodingConfig(Config):

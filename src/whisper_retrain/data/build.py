@@ -1,0 +1,156 @@
+"""One job of a refresh: read its recordings, decode what is new, store a shard and a table.
+
+The record is written last; a job that was cut off leaves nothing that a rerun would trust.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import islice
+
+from whisper_retrain.data import hub_source, listing_source
+from whisper_retrain.data.decoding import LONGEST_KEPT_S, DecodingError, decode, to_flac
+from whisper_retrain.data.plan import ShardJob, ShardRecord
+from whisper_retrain.data.recordings import RawRow, Recording, from_parquet, to_parquet
+from whisper_retrain.data.shards import ShardWriter, shard_writer
+from whisper_retrain.edges.store import ObjectStore, read_record, write_record
+from whisper_retrain.records import Artifact
+
+log = logging.getLogger("whisper_retrain.data")
+Progress = Callable[[str], None]
+
+THREADS = min(4, os.cpu_count() or 1)
+BATCH_ROWS = 32
+PARQUET = "application/vnd.apache.parquet"
+
+
+def build_shard(job: ShardJob, store: ObjectStore, progress: Progress | None = None) -> ShardRecord:
+    """Decode the new recordings of a job; returns the record, at once if it is there already."""
+    done = read_record(store, f"{job.key}/record.json", ShardRecord)
+    if done is not None:
+        return done
+    known = _known_audio(job, store)
+    rows: list[Recording] = []
+    with shard_writer() as writer:
+        with writer:
+            for recording, flac in _measured(_read(job, store), job.source.name, known):
+                rows.append(_keep(recording, flac, writer))
+                if progress and len(rows) % 100 == 0:
+                    progress(f"{job.source.name}: {len(rows)} of {job.rows} recordings")
+        shard = writer.store(store)
+    record = _record(job, rows, shard, store)
+    write_record(store, f"{job.key}/record.json", record)
+    log.info("%s: %d recordings, %d decoded", job.source.name, record.seen, record.decoded)
+    return record
+
+
+def _read(job: ShardJob, store: ObjectStore) -> Iterator[RawRow]:
+    if job.listing is not None:
+        return listing_source.read_rows(job, store.read(store.key(job.listing.uri)))
+    return hub_source.read_rows(job)
+
+
+def _known_audio(job: ShardJob, store: ObjectStore) -> dict[str, Recording]:
+    """Digest of encoded bytes -> recording, of all audio that was decoded before."""
+    if job.known is None:
+        return {}
+    rows = from_parquet(store.read(store.key(job.known.uri)), Recording)
+    return {row.encoded_sha256: row for row in rows if row.encoded_sha256 is not None}
+
+
+def _measured(
+    raw: Iterable[RawRow], source: str, known: dict[str, Recording]
+) -> Iterator[tuple[Recording, bytes | None]]:
+    """Recordings in order, decoded by a few threads, a batch at a time in memory."""
+    raw = iter(raw)
+    with ThreadPoolExecutor(THREADS) as pool:
+        while batch := list(islice(raw, BATCH_ROWS)):
+            yield from pool.map(lambda row: measure(row, source, known), batch)
+
+
+def measure(
+    raw: RawRow, source: str, known: dict[str, Recording]
+) -> tuple[Recording, bytes | None]:
+    """A row's recording and, where it was decoded now, its audio as FLAC."""
+    encoded = hashlib.sha256(raw.data).hexdigest() if raw.data else None
+    recording = Recording(
+        source=source,
+        id=raw.id or (f"sha256-{encoded[:16]}" if encoded else f"row-{raw.origin}"),
+        origin=raw.origin,
+        reference=raw.reference if isinstance(raw.reference, str) else None,
+        speaker=raw.speaker,
+        prompt=raw.prompt,
+        encoded_sha256=encoded,
+        failure=raw.failure,
+    )
+    if raw.data is None or encoded is None:
+        return recording, None
+    if encoded in known:
+        return _as_known(recording, known[encoded]), None
+    try:
+        audio = decode(raw.data)
+    except DecodingError as error:
+        return replace(recording, failure=str(error)), None
+    measured = replace(
+        recording,
+        audio_sha256=audio.sha256,
+        sampling_rate_hz=audio.sampling_rate_hz,
+        num_samples=len(audio.samples),
+        duration_s=audio.duration_s,
+        level_dbfs=audio.level_dbfs,
+        clipped_share=audio.clipped_share,
+    )
+    return measured, to_flac(audio.samples) if audio.duration_s <= LONGEST_KEPT_S else None
+
+
+def _as_known(recording: Recording, known: Recording) -> Recording:
+    return replace(
+        known,
+        source=recording.source,
+        id=recording.id,
+        origin=recording.origin,
+        reference=recording.reference,
+        speaker=recording.speaker,
+        prompt=recording.prompt,
+    )
+
+
+def _keep(recording: Recording, flac: bytes | None, writer: ShardWriter) -> Recording:
+    if flac is None:
+        return recording
+    row = writer.add(
+        flac,
+        id=recording.key,
+        reference=recording.reference,
+        speaker=recording.speaker,
+        prompt=recording.prompt,
+        audio_sha256=recording.audio_sha256,
+    )
+    return replace(recording, row=row)
+
+
+def _record(
+    job: ShardJob, rows: list[Recording], shard: Artifact | None, store: ObjectStore
+) -> ShardRecord:
+    """Store the table of rows, which now knows the shard's digest."""
+    if shard is not None:
+        rows = [
+            replace(r, shard=shard.sha256) if r.row >= 0 and r.shard is None else r for r in rows
+        ]
+    data = to_parquet(rows, Recording)
+    decoded = [r for r in rows if shard is not None and r.shard == shard.sha256]
+    key = f"{job.key}/rows-{hashlib.sha256(data).hexdigest()[:16]}.parquet"
+    return ShardRecord(
+        key=job.key,
+        rows=store.write(key, data, PARQUET),
+        shard=shard,
+        seen=len(rows),
+        decoded=len(decoded),
+        failed=sum(r.failure is not None for r in rows),
+        audio_s=round(sum(r.duration_s for r in decoded), 3),
+    )

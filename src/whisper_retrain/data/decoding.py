@@ -1,0 +1,118 @@
+"""Any recording to 16 kHz mono, the same to the last bit on every machine.
+
+The samples are 16-bit integers: soxr's double-precision engine (quality VHQ) differs between
+processors only far below half a step of 16 bits, where its single-precision engine does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLING_RATE_HZ = 16_000
+# Whisper hears 30 s; what is longer is quarantined and not kept.
+LONGEST_KEPT_S = 30.0
+# A recording of hours must not fill the memory of a worker that would refuse it anyway.
+LONGEST_DECODED_S = 600.0
+FULL_SCALE = 32_768
+DECODING_VERSION = "1"
+
+
+class DecodingError(Exception):
+    """The bytes are no recording that can be decoded; shown as "reason: detail"."""
+
+    def __init__(self, detail: str, reason: str = "undecodable") -> None:
+        super().__init__(f"{reason}: {detail}")
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """A recording at 16 kHz mono: int16 samples, and what was measured on the way."""
+
+    samples: NDArray[np.int16]
+    sampling_rate_hz: int
+    duration_s: float
+    level_dbfs: float
+    clipped_share: float
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the little-endian samples: the same speech in another container is equal."""
+        return hashlib.sha256(self.samples.astype("<i2", copy=False).tobytes()).hexdigest()
+
+
+def decode(data: bytes) -> Audio:
+    """Decode wav, flac, mp3, ogg or opus; mix to mono; resample to 16 kHz.
+
+    Raises DecodingError for what libsndfile can't read, an empty recording and absurd lengths.
+    """
+    native, rate = _read(data)
+    mono = native[:, 0] if native.shape[1] == 1 else native.mean(axis=1)
+    clipped = float(np.mean(np.abs(native) >= 1.0 - 1.5 / FULL_SCALE))
+    resampled = _resample(mono, rate)
+    samples = np.rint(np.clip(resampled * FULL_SCALE, -FULL_SCALE, FULL_SCALE - 1))
+    return Audio(
+        samples=samples.astype(np.int16),
+        sampling_rate_hz=rate,
+        duration_s=round(len(native) / rate, 6),
+        level_dbfs=level_dbfs(samples / FULL_SCALE),
+        clipped_share=round(clipped, 6),
+    )
+
+
+def _read(data: bytes) -> tuple[NDArray[np.float64], int]:
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            length_s = file.frames / file.samplerate
+            if length_s > LONGEST_DECODED_S:
+                raise DecodingError(f"{length_s:.0f} s", reason="too-long")
+            native = file.read(dtype="float64", always_2d=True)
+            rate = int(file.samplerate)
+    except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError) as error:
+        raise DecodingError(str(error).rsplit(": ", 1)[-1]) from error
+    if len(native) == 0:
+        raise DecodingError("no samples")
+    if not np.isfinite(native).all():
+        raise DecodingError("samples that are no numbers")
+    return native, rate
+
+
+def _resample(mono: NDArray[np.float64], rate: int) -> NDArray[np.float64]:
+    import soxr
+
+    if rate == SAMPLING_RATE_HZ:
+        return mono
+    resampled: NDArray[np.float64] = soxr.resample(mono, rate, SAMPLING_RATE_HZ, quality="VHQ")
+    return resampled
+
+
+def level_dbfs(samples: NDArray[np.float64]) -> float:
+    """RMS level relative to full scale; -120 for digital silence."""
+    power = float(np.mean(np.square(samples))) if len(samples) else 0.0
+    return round(10 * float(np.log10(max(power, 1e-12))), 3)
+
+
+def to_flac(samples: NDArray[np.int16]) -> bytes:
+    """16 kHz mono FLAC of int16 samples; lossless."""
+    import soundfile
+
+    sink = io.BytesIO()
+    soundfile.write(
+        sink, samples, SAMPLING_RATE_HZ, format="FLAC", subtype="PCM_16", compression_level=0.5
+    )
+    return sink.getvalue()
+
+
+def from_flac(data: Any) -> NDArray[np.float32]:
+    """Mono samples in [-1, 1) of FLAC bytes."""
+    import soundfile
+
+    samples: NDArray[np.float32] = soundfile.read(io.BytesIO(data), dtype="float32")[0]
+    return samples

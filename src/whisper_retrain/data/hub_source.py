@@ -1,0 +1,199 @@
+"""A dataset repo on the Hub: its parquet files at one revision.
+
+The repo's own split names are of no interest here. A ref is resolved first and all is read by the
+revision, since the Hub client may answer for a branch from a stale cache without saying so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from whisper_retrain.config import Columns, DatasetSource
+from whisper_retrain.data.plan import SHARD_ROWS, ShardJob, columns_of
+from whisper_retrain.data.recordings import RawRow, text_or_none
+from whisper_retrain.errors import HubError, InputError
+from whisper_retrain.records import SourceRevision, digest_of
+
+BATCH_ROWS = 32
+
+
+@contextmanager
+def hub_errors(where: str) -> Iterator[None]:
+    """The Hub client's errors as ours: what a person must mend, and what is worth a retry."""
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        yield
+    except RepositoryNotFoundError as error:
+        raise InputError(
+            "no such dataset repo on the Hub, or no right to read it",
+            where=where,
+            got=str(error).splitlines()[0],
+            remedy="check the repo's name, and HF_TOKEN if it is private",
+        ) from error
+    except RevisionNotFoundError as error:
+        raise InputError(
+            "no such ref in the repo", where=where, remedy="use an existing branch, tag or revision"
+        ) from error
+    except LocalEntryNotFoundError as error:
+        raise HubError("a file could not be fetched", where=where, got=str(error)) from error
+    except HfHubHTTPError as error:
+        status = getattr(error.response, "status_code", 0)
+        if status in {401, 403}:
+            raise InputError(
+                "the Hub refused the token", where=where, got=str(status), remedy="check HF_TOKEN"
+            ) from error
+        raise HubError("the Hub failed", where=where, got=str(error).splitlines()[0]) from error
+    except (OSError, RuntimeError) as error:
+        raise _from_transport(where, error) from error
+
+
+def _from_transport(where: str, error: Exception) -> Exception:
+    name = f"{type(error).__module__}.{type(error).__name__}"
+    if isinstance(error, OSError) and error.errno == 28:
+        return InputError("no room left on disk", where=where, remedy="free space or set HF_HOME")
+    return HubError("the Hub could not be reached", where=where, got=f"{name}: {error}")
+
+
+def resolve(source: DatasetSource) -> SourceRevision:
+    """The 40-hex commit that the ref of a Hub repo names now."""
+    from huggingface_hub import HfApi
+
+    with hub_errors(f"{source.location}@{source.ref}"):
+        info = HfApi().repo_info(source.location, repo_type="dataset", revision=source.ref)
+    return SourceRevision(name=source.name, location=source.location, revision=str(info.sha))
+
+
+def origins(source: DatasetSource, revision: str) -> dict[str, str]:
+    """Parquet file -> origin: the digest of its bytes and of the columns taken from it."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
+
+    columns = digest_of(columns_of(source))[:12]
+    with hub_errors(f"{source.location}@{revision}"):
+        tree = list(
+            HfApi().list_repo_tree(
+                source.location, repo_type="dataset", revision=revision, recursive=True
+            )
+        )
+    files = {
+        item.path: item.lfs.sha256 if item.lfs else item.blob_id
+        for item in tree
+        if isinstance(item, RepoFile) and item.path.endswith(".parquet")
+    }
+    if not files:
+        raise InputError(
+            "the dataset repo holds no parquet files",
+            where=f"{source.location}@{revision}",
+            remedy="publish it with datasets' push_to_hub, audio embedded",
+        )
+    return {path: f"{digest}:{columns}" for path, digest in sorted(files.items())}
+
+
+def plan_file(source: DatasetSource, revision: str, file: str, origin: str) -> list[ShardJob]:
+    """Jobs of whole row groups, about SHARD_ROWS rows each; columns are checked here."""
+    parquet = _open(source, revision, file)
+    check_columns(parquet.schema_arrow, columns_of(source), f"{source.location}/{file}")
+    jobs: list[ShardJob] = []
+    groups: list[int] = []
+    rows = 0
+    for group in range(parquet.num_row_groups):
+        groups.append(group)
+        rows += parquet.metadata.row_group(group).num_rows
+        if rows >= SHARD_ROWS or group == parquet.num_row_groups - 1:
+            job = ShardJob(
+                source=source,
+                revision=revision,
+                origin=origin,
+                rows=rows,
+                file=file,
+                row_groups=tuple(groups),
+            )
+            jobs.append(job)
+            groups, rows = [], 0
+    return [job for job in jobs if job.rows]
+
+
+def check_columns(schema: Any, columns: Columns, where: str) -> None:
+    """Raise InputError when a column is missing or can't be what it is said to be by its type."""
+    import pyarrow as pa
+
+    wanted = [name for name in columns.model_dump().values() if name is not None]
+    missing = [name for name in wanted if name not in schema.names]
+    if missing:
+        raise InputError(
+            f"column missing: {', '.join(missing)}",
+            where=where,
+            expected=", ".join(wanted),
+            got=", ".join(schema.names),
+            remedy="set the columns of the source",
+        )
+    audio = schema.field(columns.audio).type
+    if pa.types.is_struct(audio) and audio.get_field_index("bytes") >= 0:
+        audio = audio.field("bytes").type
+    reference = schema.field(columns.reference).type
+    wrong = [
+        (
+            columns.audio,
+            "embedded bytes",
+            pa.types.is_binary(audio) or pa.types.is_large_binary(audio),
+        ),
+        (
+            columns.reference,
+            "text",
+            pa.types.is_string(reference) or pa.types.is_large_string(reference),
+        ),
+    ]
+    for name, expected, fits in wrong:
+        if not fits:
+            raise InputError(
+                f"column {name!r} has the wrong type",
+                where=where,
+                expected=expected,
+                got=str(schema.field(name).type),
+                remedy="set the columns of the source",
+            )
+
+
+def read_rows(job: ShardJob) -> Iterator[RawRow]:
+    """The rows of a job, a few at a time in memory."""
+    columns = columns_of(job.source)
+    parquet = _open(job.source, job.revision, job.file)
+    names = list(dict.fromkeys(n for n in columns.model_dump().values() if n is not None))
+    for batch in parquet.iter_batches(BATCH_ROWS, row_groups=list(job.row_groups), columns=names):
+        for row in batch.to_pylist():
+            audio = row[columns.audio]
+            data = audio.get("bytes") if isinstance(audio, dict) else audio
+            yield RawRow(
+                id=text_or_none(row[columns.id]) if columns.id else None,
+                reference=row[columns.reference],
+                speaker=text_or_none(row[columns.speaker]) if columns.speaker else None,
+                prompt=text_or_none(row[columns.prompt]) if columns.prompt else None,
+                data=data,
+                origin=job.origin,
+                failure=None if data else "missing-audio: no embedded bytes",
+            )
+
+
+def _open(source: DatasetSource, revision: str, file: str) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from huggingface_hub import hf_hub_download
+
+    where = f"{source.location}/{file}@{revision}"
+    with hub_errors(where):
+        path = hf_hub_download(source.location, file, repo_type="dataset", revision=revision)
+    try:
+        return pq.ParquetFile(Path(path))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(
+            "not a whole parquet file", where=where, got=str(error), remedy="publish it again"
+        ) from error

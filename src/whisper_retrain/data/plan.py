@@ -1,0 +1,100 @@
+"""The values of a refresh: what is to be read, in jobs that fit a worker, and what came of one.
+
+Everything here is small; rows lie in S3 as parquet tables.
+"""
+
+from __future__ import annotations
+
+from whisper_retrain.config import Columns, DatasetConfig, DatasetSource
+from whisper_retrain.data.decoding import DECODING_VERSION
+from whisper_retrain.data.text import FOLD_VERSION
+from whisper_retrain.records import Artifact, Record, SourceRevision, digest_of
+
+REFRESH_PREFIX = "refresh/v1"
+# Bump when a shard's rows or audio would come out differently from the same bytes.
+SHARD_VERSION = f"1-decoding-{DECODING_VERSION}"
+REVISION_VERSION = f"1-fold-{FOLD_VERSION}"
+# Small enough to be lost and done again, large enough that S3 requests don't matter.
+SHARD_ROWS = 300
+
+PRESETS = {
+    "paulmooney": Columns(
+        audio="path", reference="sentence", id="id", speaker="speaker_id", prompt="prompt"
+    )
+}
+
+
+def columns_of(source: DatasetSource) -> Columns:
+    """The columns of a source, of its preset where it has one."""
+    return PRESETS.get(source.preset, source.columns)
+
+
+class ShardJob(Record):
+    """Some recordings of one source that have not been read yet.
+
+    Either row groups of a parquet file of a Hub repo, or the rows of a stored listing.
+    """
+
+    source: DatasetSource
+    revision: str
+    origin: str
+    rows: int
+    file: str = ""
+    row_groups: tuple[int, ...] = ()
+    listing: Artifact | None = None
+    known: Artifact | None = None
+
+    @property
+    def key(self) -> str:
+        """S3 prefix of the result: the digest of what the result depends on."""
+        inputs = {
+            "version": SHARD_VERSION,
+            "source": [self.source.name, self.source.kind],
+            "columns": columns_of(self.source).model_dump(),
+            "origin": self.origin,
+            "row_groups": self.row_groups,
+            "listing": self.listing.sha256 if self.listing else None,
+        }
+        return f"{REFRESH_PREFIX}/shards/{digest_of(inputs)}"
+
+
+class ShardRecord(Record):
+    """What became of one job: a table of its rows, and a shard of the audio that was decoded."""
+
+    key: str
+    rows: Artifact
+    shard: Artifact | None
+    seen: int
+    decoded: int
+    failed: int
+    audio_s: float
+
+
+class RefreshPlan(Record):
+    """What a refresh will do: the jobs to run, and a table of the rows that need no reading."""
+
+    config: DatasetConfig
+    sources: tuple[SourceRevision, ...]
+    previous: str | None
+    reused: Artifact | None
+    reused_rows: int
+    shards: tuple[Artifact, ...]
+    jobs: tuple[ShardJob, ...]
+
+    @property
+    def key(self) -> str:
+        """S3 prefix of the revision: the digest of all that it depends on."""
+        inputs = {
+            "version": REVISION_VERSION,
+            "config": revision_config_digest(self.config),
+            "sources": [source.model_dump() for source in self.sources],
+            "previous": self.previous,
+        }
+        return f"{REFRESH_PREFIX}/{digest_of(inputs)}"
+
+
+def revision_config_digest(config: DatasetConfig) -> str:
+    """Digest of those settings that change what a revision holds."""
+    return digest_of(
+        config.model_dump(mode="json", exclude={"min_new_utterances", "min_new_hours"})
+    )

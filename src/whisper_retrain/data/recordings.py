@@ -1,0 +1,101 @@
+"""One row of a source: who said what, where its audio is kept, and how that audio measures.
+
+Rows pass between the steps of the refresh as parquet tables. Knows nothing of splits.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+RowT = TypeVar("RowT")
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A row as a source gave it, and its audio as it was measured.
+
+    `origin` says which immutable piece of the source the row was read from: a row of a known
+    origin is never read again. `failure` is set where there is no audio to use.
+    """
+
+    source: str
+    id: str
+    origin: str
+    reference: str | None = None
+    speaker: str | None = None
+    prompt: str | None = None
+    encoded_sha256: str | None = None
+    audio_sha256: str | None = None
+    failure: str | None = None
+    sampling_rate_hz: int = 0
+    num_samples: int = 0
+    duration_s: float = 0.0
+    level_dbfs: float = 0.0
+    clipped_share: float = 0.0
+    shard: str | None = None
+    row: int = -1
+
+    @property
+    def key(self) -> str:
+        """Unique over all sources, the same in every revision."""
+        return f"{self.source}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class RawRow:
+    """A row before its audio is looked at; `failure` says why there are no bytes."""
+
+    id: str | None
+    reference: str | None
+    speaker: str | None
+    prompt: str | None
+    data: bytes | None
+    origin: str
+    failure: str | None = None
+
+
+def text_or_none(value: object) -> str | None:
+    """An id, speaker or prompt as text: 7, 7.0 and "7" are the same one; blanks are none."""
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        value = int(value) if value.is_integer() else value
+    text = "" if value is None else str(value).strip()
+    return text or None
+
+
+def schema_of(kind: type[Any]) -> Any:
+    """The parquet schema of a flat dataclass of str, int, float and bool."""
+    import pyarrow as pa
+
+    types = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+    return pa.schema(
+        [pa.field(f.name, types[str(f.type).removesuffix(" | None")]) for f in fields(kind)]
+    )
+
+
+def to_parquet(rows: Iterable[Any], kind: type[Any]) -> bytes:
+    """Rows of one dataclass as the bytes of a parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = list(rows)
+    columns = {f.name: [getattr(row, f.name) for row in rows] for f in fields(kind)}
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns, schema=schema_of(kind)), sink, compression="zstd")
+    return sink.getvalue()
+
+
+def from_parquet(data: bytes | Path, kind: type[RowT]) -> list[RowT]:
+    """Rows of one dataclass from a parquet file or its bytes."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(io.BytesIO(data) if isinstance(data, bytes) else data)
+    names = [f.name for f in fields(kind)]  # type: ignore[arg-type]  # every RowT is a dataclass
+    columns = [table.column(name).to_pylist() for name in names]
+    return [kind(*values) for values in zip(*columns, strict=True)]

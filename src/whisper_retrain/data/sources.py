@@ -1,0 +1,55 @@
+"""What a source holds now, found out without reading any audio.
+
+Resolves refs to revisions, and tells the rows that are known from those that must be read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from whisper_retrain.config import DatasetConfig, DatasetSource
+from whisper_retrain.data import hub_source, listing_source
+from whisper_retrain.data.plan import ShardJob
+from whisper_retrain.data.recordings import Recording
+from whisper_retrain.edges.store import ObjectStore
+from whisper_retrain.records import SourceRevision
+
+REVIEW = "review"
+
+
+def resolve_sources(config: DatasetConfig) -> tuple[SourceRevision, ...]:
+    """Each source at an immutable revision: a Hub commit, or the digest of a listing.
+
+    The review file counts as a source, since a changed one makes another revision.
+    """
+    found = [
+        hub_source.resolve(source) if source.kind == "hub" else listing_source.resolve(source)
+        for source in config.sources
+    ]
+    if config.review is not None:
+        digest = hashlib.sha256(listing_source.read_bytes(config.review)).hexdigest()
+        found.append(SourceRevision(name=REVIEW, location=config.review, revision=digest))
+    return tuple(found)
+
+
+def plan_source(
+    source: DatasetSource,
+    revision: str,
+    known: list[Recording],
+    store: ObjectStore,
+) -> tuple[list[Recording], list[ShardJob]]:
+    """The rows that need no reading, and jobs for the others."""
+    if source.kind != "hub":
+        return listing_source.plan(source, revision, known, store)
+    origins = hub_source.origins(source, revision)
+    by_origin: dict[str, list[Recording]] = {}
+    for row in known:
+        by_origin.setdefault(row.origin, []).append(row)
+    reused: list[Recording] = []
+    jobs: list[ShardJob] = []
+    for file, origin in origins.items():
+        if origin in by_origin:
+            reused += by_origin.pop(origin)
+        else:
+            jobs += hub_source.plan_file(source, revision, file, origin)
+    return reused, jobs

@@ -1,0 +1,108 @@
+"""Whether an utterance may be used; if not, why, with the figure and its bound.
+
+Pure: works on what was measured, so that other bounds need no audio to be read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from whisper_retrain.config import ValidationBounds
+from whisper_retrain.data.recordings import Recording
+from whisper_retrain.data.text import Repair, fold_phrase
+
+CountLabelIds = Callable[[str], int]
+# Start of transcript, language, task, no-timestamps, end of text.
+SPECIAL_LABEL_IDS = 5
+# English takes 3 to 5 bytes a label id and drug names about 2.5; nobody speaks below 2.
+BYTES_PER_LABEL_ID = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """One row of the quarantine table."""
+
+    utterance: str
+    source: str
+    reason: str
+    figure: str
+    bound: str
+    speaker: str | None = None
+    reference: str | None = None
+    audio_sha256: str | None = None
+
+
+def quarantine(recording: Recording, reason: str, figure: object, bound: object) -> Quarantined:
+    """A row of the quarantine table for a recording."""
+    return Quarantined(
+        utterance=recording.key,
+        source=recording.source,
+        reason=reason,
+        figure=str(figure),
+        bound=str(bound),
+        speaker=recording.speaker,
+        reference=recording.reference,
+        audio_sha256=recording.audio_sha256,
+    )
+
+
+def validate(
+    recording: Recording, repair: Repair, bounds: ValidationBounds, count: CountLabelIds
+) -> Quarantined | None:
+    """The first bound that the utterance breaks, or None."""
+    return _check_audio(recording, bounds) or _check_reference(recording, repair, bounds, count)
+
+
+def _check_audio(recording: Recording, bounds: ValidationBounds) -> Quarantined | None:
+    duration_s = recording.duration_s
+    if recording.audio_sha256 is None:
+        reason, _, detail = (recording.failure or "undecodable").partition(": ")
+        return quarantine(recording, reason, detail or "no audio", "a recording")
+    if duration_s < bounds.min_duration_s:
+        return quarantine(recording, "too-short", f"{duration_s:.3f} s", bounds.min_duration_s)
+    if duration_s > bounds.max_duration_s:
+        return quarantine(recording, "too-long", f"{duration_s:.3f} s", bounds.max_duration_s)
+    if recording.level_dbfs < bounds.min_level_dbfs:
+        return quarantine(
+            recording, "silent", f"{recording.level_dbfs:.1f} dBFS", bounds.min_level_dbfs
+        )
+    if recording.clipped_share > bounds.max_clipped_share:
+        return quarantine(
+            recording, "clipped", f"{recording.clipped_share:.3f}", bounds.max_clipped_share
+        )
+    return None
+
+
+def _check_reference(
+    recording: Recording, repair: Repair, bounds: ValidationBounds, count: CountLabelIds
+) -> Quarantined | None:
+    if recording.reference is None:
+        return quarantine(recording, "reference-not-text", "none", "text")
+    letters = len(fold_phrase(repair.text))
+    if letters == 0:
+        return quarantine(recording, "empty-reference", "0 letters", "1 letter")
+    if repair.mojibake:
+        return quarantine(recording, "mojibake", repair.text[:80], "text that can be decoded")
+    label_ids = count(repair.text)
+    if label_ids > bounds.max_label_ids:
+        return quarantine(recording, "too-many-label-ids", label_ids, bounds.max_label_ids)
+    rate = letters / recording.duration_s
+    if not bounds.min_characters_per_s <= rate <= bounds.max_characters_per_s:
+        return quarantine(
+            recording,
+            "implausible-speaking-rate",
+            f"{rate:.1f} characters/s",
+            f"{bounds.min_characters_per_s} to {bounds.max_characters_per_s}",
+        )
+    return None
+
+
+def label_id_counter(tokenizer: str | None) -> CountLabelIds:
+    """Counts label ids with a tokenizer.json, or estimates them from above by bytes."""
+    if tokenizer is None:
+        return lambda text: len(text.encode()) // BYTES_PER_LABEL_ID + SPECIAL_LABEL_IDS
+    from tokenizers import Tokenizer
+
+    encode = Tokenizer.from_file(tokenizer).encode
+    return lambda text: len(encode(text, add_special_tokens=False).ids) + SPECIAL_LABEL_IDS
