@@ -1,0 +1,121 @@
+"""Transcribing a test set in shards, each stored when it is done; a rerun goes on where it was.
+
+Knows nothing of references or scores. Utterances are sorted by length and batched before they
+are cut into shards, so that no batch depends on how far an earlier run had come.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from whisper_retrain.edges.store import ObjectStore
+from whisper_retrain.evaluation.jobs import EvaluationJob
+from whisper_retrain.evaluation.transcription import (
+    Audio,
+    Progress,
+    Transcriber,
+    estimate_snr_db,
+    heartbeat,
+)
+from whisper_retrain.records import Record, canonical_json
+
+if TYPE_CHECKING:
+    from whisper_retrain.data.manifest import Utterance
+
+SHARD_BATCHES = 8
+
+
+class Heard(Record):
+    """What the model wrote for one utterance, and how noisy the recording is."""
+
+    id: str
+    text: str
+    tokens: int
+    runaway: bool
+    snr_db: float | None
+
+
+class TranscriptShard(Record):
+    """The stored result of some batches."""
+
+    items: tuple[Heard, ...]
+    wall_s: float
+    device: str
+
+
+@dataclass
+class ShardedTranscription:
+    """One model on one test set; the model is loaded when the first missing shard is met."""
+
+    job: EvaluationJob
+    model_dir: Path
+    store: ObjectStore
+    audio: Callable[[Utterance], Audio]
+    device: str = "auto"
+    progress: Progress = lambda done, total, note: None
+    _transcriber: Transcriber | None = field(default=None, init=False)
+    _done: int = field(default=0, init=False)
+    _total: int = field(default=0, init=False)
+
+    def run(self, utterances: Sequence[Utterance]) -> list[TranscriptShard]:
+        """All shards, from S3 where they are there already."""
+        ordered = by_length(utterances)
+        size = SHARD_BATCHES * self.job.decoding.batch_size
+        self._done, self._total = 0, len(ordered)
+        shards = [ordered[start : start + size] for start in range(0, len(ordered), size)]
+        return [self._shard(number, part) for number, part in enumerate(shards)]
+
+    def _shard(self, number: int, utterances: Sequence[Utterance]) -> TranscriptShard:
+        key = f"{self.job.transcripts}shard-{number:05d}.json"
+        if stored := self.store.read_versioned(key):
+            self._report(len(utterances), "stored before")
+            return TranscriptShard.model_validate_json(stored[0])
+        shard = self._transcribe(utterances)
+        self.store.write(key, canonical_json(shard.model_dump(mode="json")), "application/json")
+        return shard
+
+    def _transcribe(self, utterances: Sequence[Utterance]) -> TranscriptShard:
+        transcriber = self._load()
+        items: list[Heard] = []
+        start, size = time.monotonic(), self.job.decoding.batch_size
+        for first in range(0, len(utterances), size):
+            batch = utterances[first : first + size]
+            with heartbeat(lambda s: self._report(0, f"batch running for {s:.0f} s")):
+                items += self._batch(transcriber, batch)
+            self._report(len(batch), "transcribed")
+        return TranscriptShard(
+            items=tuple(items), wall_s=time.monotonic() - start, device=str(transcriber.device)
+        )
+
+    def _batch(self, transcriber: Transcriber, batch: Sequence[Utterance]) -> list[Heard]:
+        audios = [self.audio(utterance) for utterance in batch]
+        transcripts = transcriber.transcribe(audios)
+        return [
+            Heard(
+                id=utterance.id,
+                text=transcript.text,
+                tokens=transcript.tokens,
+                runaway=transcript.runaway,
+                snr_db=estimate_snr_db(audio),
+            )
+            for utterance, audio, transcript in zip(batch, audios, transcripts, strict=True)
+        ]
+
+    def _load(self) -> Transcriber:
+        if self._transcriber is None:
+            with heartbeat(lambda s: self._report(0, f"loading the model for {s:.0f} s")):
+                self._transcriber = Transcriber(self.model_dir, self.job.decoding, self.device)
+        return self._transcriber
+
+    def _report(self, more: int, note: str) -> None:
+        self._done += more
+        self.progress(self._done, self._total, f"{self.job.model.name}: {note}")
+
+
+def by_length(utterances: Sequence[Utterance]) -> list[Utterance]:
+    """Longest first, so that too little memory shows at once; ties by id."""
+    return sorted(utterances, key=lambda u: (-u.duration_s, u.id))

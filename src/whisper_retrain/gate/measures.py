@@ -1,0 +1,73 @@
+"""The rows of evaluations as arrays, and intervals of what they measure; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Literal
+
+import numpy as np
+
+from whisper_retrain.evaluation.rows import Evaluation, Row
+from whisper_retrain.gate.policy import GatePolicy
+from whisper_retrain.gate.statistics import Comparison, Paired, compare, rate_interval
+from whisper_retrain.records import Counts, Interval
+
+Measure = Literal["words", "raw", "characters", "medical"]
+
+
+def compare_measure(
+    champion: Evaluation,
+    challenger: Evaluation,
+    measure: Measure,
+    *,
+    alpha: float,
+    policy: GatePolicy,
+) -> Comparison:
+    """Challenger against champion on one measure over all rows; the wider view counts."""
+    left, right = ordered(champion), ordered(challenger)
+    return compare(
+        paired(left, right, measure),
+        block_views(left),
+        alpha=alpha,
+        replicates=policy.replicates,
+        seed=policy.seed,
+    )
+
+
+def ordered(evaluation: Evaluation) -> list[Row]:
+    """Rows by id, so that those of two evaluations match."""
+    return sorted(evaluation.rows, key=lambda row: row.id)
+
+
+def paired(left: Sequence[Row], right: Sequence[Row], measure: Measure) -> Paired:
+    """Errors of both and reference length, row by row."""
+    a: list[Counts] = [getattr(row, measure) for row in left]
+    b: list[Counts] = [getattr(row, measure) for row in right]
+    return Paired(
+        np.array([counts.errors for counts in a], dtype=np.float64),
+        np.array([counts.errors for counts in b], dtype=np.float64),
+        np.array([counts.reference_length for counts in a], dtype=np.float64),
+    )
+
+
+def block_views(rows: Sequence[Row]) -> dict[str, Sequence[Hashable]]:
+    """Who spoke and what was said; a row without a speaker or phrase is a block of its own."""
+    return {
+        "speaker": [("known", r.speaker) if r.speaker else ("row", r.id) for r in rows],
+        "phrase": [("known", r.phrase) if r.phrase else ("row", r.id) for r in rows],
+    }
+
+
+def measure_interval(
+    evaluation: Evaluation, measure: Measure, *, confidence: float = 0.95, seed: int = 1
+) -> Interval:
+    """Interval of one model's own error rate, for tables; decisions rest on paired ones."""
+    rows = ordered(evaluation)
+    counts: list[Counts] = [getattr(row, measure) for row in rows]
+    return rate_interval(
+        np.array([c.errors for c in counts], dtype=np.float64),
+        np.array([c.reference_length for c in counts], dtype=np.float64),
+        block_views(rows),
+        confidence=confidence,
+        seed=seed,
+    )
