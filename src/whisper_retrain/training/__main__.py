@@ -1,0 +1,135 @@
+"""`python -m whisper_retrain.training JOB.json RECORD.json ...`: the child's side of a training.
+
+Progress goes to stdout as JSON lines, everything else to stderr. Ends with a code of outcome.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from whisper_retrain.errors import OutOfMemoryError, PermanentError, WhisperRetrainError
+from whisper_retrain.training.job import TrainingJob
+from whisper_retrain.training.outcome import exit_code, leave_error
+from whisper_retrain.training.progress import Progress, Reporter, to_stdout
+
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> int:
+    """Train, and say by file and exit code how it went."""
+    arguments = _arguments()
+    _die_with_parent()
+    if arguments.processes > 1 and "LOCAL_RANK" not in os.environ:
+        _become_torchrun(arguments.processes)
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    for name in ("botocore", "boto3", "urllib3", "httpx", "matplotlib"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        _train(arguments, stopping)
+    except WhisperRetrainError as error:
+        leave_error(arguments.record, error)
+        logging.getLogger(__name__).error("%s", error)
+        return exit_code(error)
+    except Exception as error:
+        logging.getLogger(__name__).exception("training failed")
+        known = _known(error)
+        leave_error(arguments.record, known)
+        return exit_code(known)
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m whisper_retrain.training", description=__doc__)
+    parser.add_argument("job", type=Path, help="the TrainingJob, as JSON")
+    parser.add_argument("record", type=Path, help="where to write the TrainingRun")
+    parser.add_argument("--store", required=True, help="s3://bucket/prefix of all artifacts")
+    parser.add_argument("--base-model", type=Path, required=True, help="its directory")
+    parser.add_argument("--work", type=Path, required=True, help="directory for what is under way")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        help="directory of downloaded audio; default: a part of the work directory",
+    )
+    parser.add_argument("--cache-bytes", type=int, default=20 * 2**30)
+    parser.add_argument("--processes", type=int, default=1, help="more than one: torchrun")
+    return parser.parse_args()
+
+
+def _die_with_parent() -> None:
+    """Be told to stop when the parent dies, whatever it dies of."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        sys.exit(exit_code(PermanentError("the parent process is gone")))
+
+
+def _become_torchrun(processes: int) -> None:
+    """Turn into torchrun, which starts this very command once for each process."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", str(processes), "-m", "whisper_retrain.training"]
+    os.execv(sys.executable, [*command, *sys.argv[1:]])  # noqa: S606 - there is no shell
+
+
+def _train(arguments: argparse.Namespace, stopping: threading.Event) -> None:
+    job = TrainingJob.model_validate_json(arguments.job.read_bytes())
+    main_process = os.environ.get("RANK", "0") == "0"
+    with Reporter(to_stdout if main_process else _nowhere) as reporter:
+        reporter.say("loading", "torch and transformers", total_steps=job.config.max_steps)
+        # Only now what takes seconds to import: the parent has heard of us.
+        from whisper_retrain.edges.store import S3Store
+        from whisper_retrain.training.devices import Device
+        from whisper_retrain.training.engine import Surroundings, train
+        from whisper_retrain.training.manifest import open_speech
+
+        store = S3Store(arguments.store)
+        cache = arguments.cache or arguments.work / "cache"
+        device = Device(job.config.precision)
+        try:
+            around = Surroundings(
+                speech=open_speech(store, job.dataset, cache, arguments.cache_bytes),
+                store=store,
+                base_model_dir=arguments.base_model,
+                work_dir=arguments.work,
+                device=device,
+                reporter=reporter,
+                stopping=stopping.is_set,
+            )
+            run = train(job, around)
+        finally:
+            device.close()
+    if run is not None:
+        draft = arguments.record.with_suffix(".part")
+        draft.write_text(run.model_dump_json(indent=1))
+        draft.replace(arguments.record)
+
+
+def _nowhere(_: Progress) -> None:
+    """Only the main process speaks."""
+
+
+def _known(error: Exception) -> WhisperRetrainError:
+    import torch
+
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return OutOfMemoryError(
+            "memory ran out",
+            got=str(error).splitlines()[0] if str(error) else "",
+            remedy="use a smaller batch for validation, a smaller model or a larger machine",
+        )
+    return PermanentError(
+        "training failed", got=f"{type(error).__name__}: {error}", remedy="see the log above"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""What has happened in a training so far, and what follows from it: best step, when to stop.
+
+Pure: knows nothing of torch or files, and goes into the training state as JSON.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from whisper_retrain.config import TrainingConfig
+from whisper_retrain.records import CurvePoint
+
+BASE = 0  # the step before the first: the base model, for reading only
+
+
+class Course(BaseModel):
+    """Steps done, curve, and validation WER by step; changes as the training goes on."""
+
+    step: int = 0
+    points: list[CurvePoint] = []
+    wers: dict[int, float] = {}
+    elapsed_s: float = 0.0
+    audio_s: float = 0.0
+    training_s: float = 0.0
+    flop: float = 0.0
+    micro_batch_s: float | None = None
+    resumed_from: list[int] = []
+
+    @property
+    def trained(self) -> dict[int, float]:
+        """Validation WER of the steps that trained something."""
+        return {step: wer for step, wer in self.wers.items() if step != BASE}
+
+    @property
+    def best_step(self) -> int | None:
+        """The step with the lowest WER, the earliest of equals; None before any validation."""
+        trained = self.trained
+        return min(trained, key=lambda step: (trained[step], step)) if trained else None
+
+    @property
+    def best_wer(self) -> float:
+        """The lowest WER of a step that trained something; infinite before any validation."""
+        return min(self.trained.values(), default=float("inf"))
+
+    def validation_is_due(self, config: TrainingConfig) -> bool:
+        """Whether the weights of this step are to be validated and have not been."""
+        if self.step in self.wers:
+            return False
+        if self.step == BASE:
+            return config.validate_base
+        return self.step % config.eval_steps == 0 or self.step >= config.max_steps
+
+    def out_of_patience(self, config: TrainingConfig) -> bool:
+        """Whether the last `patience` validations brought no better WER."""
+        best = self.best_step
+        return best is not None and sum(step > best for step in self.wers) >= config.patience
+
+    def is_over(self, config: TrainingConfig) -> bool:
+        """Whether no step is left to do."""
+        return self.step >= config.max_steps or self.out_of_patience(config)
+
+    def wanted(self, config: TrainingConfig) -> list[int]:
+        """Steps whose weights are kept: the best one, and those that may be averaged."""
+        best = self.best_step
+        if best is None:
+            return []
+        return sorted({best, *self.to_average(config)})
+
+    def to_average(self, config: TrainingConfig) -> list[int]:
+        """The last or best validated steps, as the config says; none without averaging."""
+        trained = self.trained
+        if config.average == "none":
+            return []
+        order = sorted(trained, key=lambda s: (trained[s], s) if config.average == "best" else -s)
+        return sorted(order[: config.average_count])
+
+    def eta_s(self, config: TrainingConfig, validation_s: float) -> float | None:
+        """Time left if no patience runs out: steps at the mean pace, and validations."""
+        if not self.step or not self.training_s:
+            return None
+        left = config.max_steps - self.step
+        validations = -(-left // config.eval_steps)
+        return round(left * self.training_s / self.step + validations * validation_s, 1)

@@ -1,0 +1,333 @@
+"""A training from base model to stored checkpoint, inside one process of one or several.
+
+Knows nothing of who asked for it. What it needs of this machine comes in `Surroundings`; what it
+hands back is a record.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from whisper_retrain.config import TrainingConfig
+from whisper_retrain.edges.store import ObjectStore, write_record
+from whisper_retrain.edges.tracking import Tracker, open_tracker
+from whisper_retrain.errors import DivergedError, TransientError
+from whisper_retrain.model_files import upload_checkpoint
+from whisper_retrain.records import Artifact, Checkpoint, TrainingRun
+from whisper_retrain.training import model as whisper
+from whisper_retrain.training.augmentation import SpecAugment, augmented
+from whisper_retrain.training.batches import BatchPlan, StepPlan
+from whisper_retrain.training.checkpoint import write_checkpoint
+from whisper_retrain.training.compute import peak_flop_per_s, peak_memory_bytes
+from whisper_retrain.training.course import Course
+from whisper_retrain.training.devices import Device
+from whisper_retrain.training.figures import draw_figures
+from whisper_retrain.training.job import TrainingJob
+from whisper_retrain.training.lora import add_adapters
+from whisper_retrain.training.optimization import Optimization
+from whisper_retrain.training.progress import Reporter
+from whisper_retrain.training.selection import Selection, select_weights
+from whisper_retrain.training.speech import Example, Labels, Speech, usable
+from whisper_retrain.training.state import States
+from whisper_retrain.training.trainer import Trainer
+from whisper_retrain.training.validation import Validator, quiet_transformers
+from whisper_retrain.training.weights import KeptWeights, set_weights
+
+T = TypeVar("T")
+STORE_PATIENCE_S = 600.0  # a finished training waits so long for S3 to come back
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a training finds on its machine."""
+
+    speech: Speech
+    store: ObjectStore
+    base_model_dir: Path
+    work_dir: Path
+    device: Device
+    reporter: Reporter
+    stopping: Callable[[], bool] = bool
+    store_patience_s: float = STORE_PATIENCE_S
+
+
+def train(job: TrainingJob, around: Surroundings) -> TrainingRun | None:
+    """Do a job, resuming from its newest training state; None on all but the main process.
+
+    Raises InterruptedTrainingError when told to stop, InputError, OutOfMemoryError, DivergedError
+    (the best checkpoint so far is stored and named), TransientError when S3 stays away.
+    """
+    began = time.monotonic()
+    quiet_transformers()
+    around.reporter.say("loading", "base model and utterances")
+    trainer, states, dropped = _prepare(job, around)
+    try:
+        selection = _train(job, around, trainer)
+        if not around.device.is_main:
+            return None
+        run = _hand_on(job, around, trainer, selection, dropped, began)
+        states.clear()
+        return run
+    finally:
+        states.close()
+
+
+def _prepare(job: TrainingJob, around: Surroundings) -> tuple[Trainer, States, dict[str, int]]:
+    config, device = job.config, around.device
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    model = whisper.load_model(around.base_model_dir)
+    whisper.mend_generation_config(model, job.decoding)
+    labels = whisper.labels_for(model, around.base_model_dir, job.decoding)
+    chosen, dropped = usable(around.speech.train, labels, "train")
+    validation, _ = usable(around.speech.validation, labels, "validation")
+    optimization = _optimization(model, labels, config, device)
+    kept = KeptWeights(around.work_dir / "kept")
+    states = States(around.store, job.prefix, job.digest, around.work_dir, config.state_interval_s)
+    course = _resume(states, optimization, kept, around)
+    trainer = Trainer(
+        config=config,
+        optimization=optimization,
+        validator=Validator(
+            _spread(validation, config.max_validation_utterances),
+            lambda utterance: _example(utterance, labels, around.speech),
+            labels,
+            job.decoding,
+            device,
+        ),
+        plan=BatchPlan(
+            tuple(float(utterance.duration_s) for utterance in chosen),
+            config.batch_size,
+            config.seed,
+            config.bucket_batches,
+            config.full_context_share,
+        ),
+        load=_loader(chosen, labels, config, around.speech),
+        course=course,
+        kept=kept,
+        states=states,
+        reporter=around.reporter,
+        tracker=_tracker(job, around),
+        stopping=around.stopping,
+        peak_flop_per_s=device.from_main(peak_flop_per_s(device.torch, device.precision)),
+    )
+    return trainer, states, dropped
+
+
+def _optimization(
+    model: Any, labels: Labels, config: TrainingConfig, device: Device
+) -> Optimization:
+    if config.lora_rank:
+        add_adapters(model, config.lora_rank)
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    loss = whisper.WhisperLoss(model, SpecAugment() if config.spec_augment else None)
+    loss.to(device.torch).train()
+    if config.compile:
+        model.model.compile(dynamic=True)
+    peak = config.learning_rate or whisper.default_learning_rate(model)
+    return Optimization(loss, labels, config, device, peak)
+
+
+def _resume(
+    states: States, optimization: Optimization, kept: KeptWeights, around: Surroundings
+) -> Course:
+    """The course so far; the main process fetches, all read."""
+    if around.device.is_main:
+        states.fetch()
+    around.device.any(flag=False)  # wait for the main process
+    course = states.restore(optimization, kept)
+    if course is None:
+        return Course()
+    optimization.budget_s = course.micro_batch_s or optimization.budget_s
+    course.resumed_from.append(course.step)
+    logger.info("resuming from step %d", course.step)
+    return course
+
+
+def _spread(utterances: list[Any], at_most: int | None) -> list[Any]:
+    """So many utterances, evenly spread over the split."""
+    if at_most is None or len(utterances) <= at_most:
+        return utterances
+    return [utterances[index * len(utterances) // at_most] for index in range(at_most)]
+
+
+def _example(utterance: Any, labels: Labels, speech: Speech) -> Example:
+    return Example(utterance.id, speech.audio(utterance), labels.ids(utterance.reference))
+
+
+def _loader(
+    chosen: list[Any], labels: Labels, config: TrainingConfig, speech: Speech
+) -> Callable[[int, StepPlan], Example]:
+    def load(index: int, plan: StepPlan) -> Example:
+        example = _example(chosen[index], labels, speech)
+        rng = np.random.default_rng([config.seed, plan.step, index])
+        return Example(example.id, augmented(example.wave, config, rng), example.label_ids)
+
+    return load
+
+
+def _tracker(job: TrainingJob, around: Surroundings) -> Tracker:
+    mode = job.tracking.mode if around.device.is_main else "off"
+    config = {
+        **job.config.model_dump(mode="json"),
+        "job": job.digest,
+        "dataset": job.dataset.digest,
+        "config": job.config.digest,
+        "base_model": job.base_model.model_digest,
+        "code_revision": job.code_revision,
+    }
+    return open_tracker(
+        mode,
+        job.tracking.project,
+        job.tracking.name,
+        config,
+        around.work_dir / "wandb",
+        resume_id=job.digest[:32],
+    )
+
+
+def _train(job: TrainingJob, around: Surroundings, trainer: Trainer) -> Selection:
+    """Train, then put the weights that are to be handed on into the model."""
+    try:
+        trainer.run()
+    except DivergedError as error:
+        raise _with_best_stored(error, job, around, trainer) from error
+    plain = _plain_model(job, around)
+    trainer.optimization.release()
+    device = around.device
+    plain.to(device.torch)
+    loss = whisper.WhisperLoss(plain).to(device.torch)
+    trainer.optimization.loss = loss
+
+    def validate(what: str) -> float:
+        def said(done: int, of: int) -> None:
+            around.reporter.say("validating", what, done=done, of=of)
+
+        return trainer.validator.run(loss, said).wer
+
+    return select_weights(
+        plain, trainer.course, trainer.kept, job.config, around.base_model_dir, validate
+    )
+
+
+def _plain_model(job: TrainingJob, around: Surroundings) -> Any:
+    model = whisper.load_model(around.base_model_dir)
+    whisper.mend_generation_config(model, job.decoding)
+    return model
+
+
+def _with_best_stored(
+    error: DivergedError, job: TrainingJob, around: Surroundings, trainer: Trainer
+) -> DivergedError:
+    """The same error, naming where the best checkpoint before it is."""
+    best = trainer.course.best_step
+    trainer.tracker.finish()
+    if best is None or not around.device.is_main:
+        return error
+    model = _plain_model(job, around)
+    set_weights(model, trainer.kept.read(best))
+    prefix = f"{job.prefix}/diverged"
+    _store_checkpoint(model, prefix, around)
+    place = f"{error.where}; best checkpoint (step {best}) kept at {around.store.uri(prefix)}"
+    return DivergedError(
+        error.what, where=place, expected=error.expected, got=error.got, remedy=error.remedy
+    )
+
+
+def _store_checkpoint(model: Any, prefix: str, around: Surroundings) -> Checkpoint:
+    around.reporter.say("saving", "writing the checkpoint and loading it again")
+    directory = write_checkpoint(model.cpu(), around.base_model_dir, around.work_dir / "checkpoint")
+    around.reporter.say("saving", "uploading the checkpoint")
+    return patiently(
+        lambda: upload_checkpoint(around.store, prefix, directory), around.store_patience_s
+    )
+
+
+def patiently(action: Callable[[], T], patience_s: float) -> T:
+    """Do it again while the store fails transiently, for so long; then the error goes on."""
+    from tenacity import (
+        Retrying,
+        before_sleep_log,
+        retry_if_exception_type,
+        stop_after_delay,
+        wait_exponential_jitter,
+    )
+
+    retrying = Retrying(
+        retry=retry_if_exception_type(TransientError),
+        stop=stop_after_delay(patience_s),
+        wait=wait_exponential_jitter(initial=1, max=30),
+        before_sleep=before_sleep_log(logger, logging.WARNING),
+        reraise=True,
+    )
+    return retrying(action)
+
+
+def _hand_on(
+    job: TrainingJob,
+    around: Surroundings,
+    trainer: Trainer,
+    selection: Selection,
+    dropped: dict[str, int],
+    began: float,
+) -> TrainingRun:
+    """Store checkpoint and figures, then the record, last."""
+    course = trainer.course
+    checkpoint = _store_checkpoint(
+        trainer.optimization.loss.whisper, f"{job.prefix}/checkpoint", around
+    )
+    url = trainer.tracker.finish()
+    seconds = course.training_s or 1.0
+    run = TrainingRun(
+        dataset_digest=job.dataset.digest,
+        base_model=job.base_model,
+        config_digest=job.config.digest,
+        code_revision=job.code_revision,
+        seed=job.config.seed,
+        checkpoint=checkpoint,
+        steps=course.step,
+        best_step=selection.step,
+        validation_wer=selection.wer,
+        audio_s_per_s=round(course.audio_s / seconds, 2),
+        peak_memory_bytes=peak_memory_bytes(around.device.torch),
+        duration_s=round(course.elapsed_s, 2),
+        curve=tuple(course.points),
+        tracking_url=url,
+        dropped=dropped,
+        figures=_store_figures(job, around, trainer, selection),
+        resumed_from_steps=tuple(course.resumed_from),
+        stopped_early=course.step < job.config.max_steps,
+        averaged_steps=selection.averaged_steps,
+        compute_share=round(course.flop / seconds / trainer.peak_flop_per_s, 4),
+    )
+    patiently(lambda: write_record(around.store, job.record_key, run), around.store_patience_s)
+    around.reporter.say("done", f"step {run.best_step} is kept", wer=run.validation_wer, eta_s=0.0)
+    logger.info("training took %.0f s in all", time.monotonic() - began)
+    return run
+
+
+def _store_figures(
+    job: TrainingJob, around: Surroundings, trainer: Trainer, selection: Selection
+) -> dict[str, Artifact]:
+    paths = draw_figures(trainer.course.points, selection.step, around.work_dir / "figures")
+    for path in trainer.tracker.files:
+        paths["tracking"] = path
+    stored = {}
+    for name, path in paths.items():
+        kind = "image/svg+xml" if path.suffix == ".svg" else "application/octet-stream"
+        key = f"{job.prefix}/figures/{path.name}"
+        stored[name] = patiently(
+            lambda key=key, path=path, kind=kind: around.store.upload(key, path, kind),  # type: ignore[misc]
+            around.store_patience_s,
+        )
+    return stored

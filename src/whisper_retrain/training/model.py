@@ -1,0 +1,153 @@
+"""The Whisper model under training: loading, mending, short audio context, and its loss.
+
+The model stays transformers' own class; nothing of it is copied or replaced, so what is saved
+needs none of this code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name that everybody knows
+from torch import Tensor, nn
+
+from whisper_retrain.config import DecodingConfig
+from whisper_retrain.errors import InputError
+from whisper_retrain.training.features import HOP, LogMel
+from whisper_retrain.training.speech import IGNORED, Labels, Piece
+
+# A fortieth of the peak rate of Whisper's pre-training (Radford et al. 2022, table 17), by width.
+LEARNING_RATES = {384: 3.75e-5, 512: 2.5e-5, 768: 1.25e-5, 1024: 6.25e-6, 1280: 4.4e-6}
+
+
+def load_model(directory: Path) -> Any:
+    """The model in float32, on the CPU; InputError when the directory holds no Whisper."""
+    from transformers import WhisperForConditionalGeneration
+
+    kind = _model_type(directory)
+    if kind != "whisper":
+        raise InputError(
+            "the base model is no Whisper",
+            where=str(directory),
+            expected='model_type "whisper" in config.json',
+            got=repr(kind),
+            remedy="choose a Whisper checkpoint as the base model",
+        )
+    model, report = WhisperForConditionalGeneration.from_pretrained(
+        directory, dtype=torch.float32, attn_implementation="sdpa", output_loading_info=True
+    )
+    missing = {*report["missing_keys"], *map(str, report["mismatched_keys"])} - {"proj_out.weight"}
+    if missing:
+        raise InputError(
+            "weights of the base model don't fit its config.json",
+            where=str(directory),
+            got=f"missing or of another shape: {', '.join(sorted(missing)[:3])}",
+            remedy="use the config.json that the weights were saved with",
+        )
+    return model
+
+
+def _model_type(directory: Path) -> str | None:
+    try:
+        kind = json.loads((directory / "config.json").read_text()).get("model_type")
+    except (OSError, ValueError) as error:
+        raise InputError("no readable config.json", where=str(directory), got=str(error)) from error
+    return str(kind) if kind else None
+
+
+def load_tokenizer(directory: Path, decoding: DecodingConfig, multilingual: bool) -> Any:
+    """The tokenizer with language and task set, as far as the model knows them."""
+    from transformers import WhisperTokenizer
+
+    tokenizer = WhisperTokenizer.from_pretrained(directory)
+    if multilingual:
+        tokenizer.set_prefix_tokens(
+            language=decoding.language, task=decoding.task or "transcribe", predict_timestamps=False
+        )
+    return tokenizer
+
+
+def labels_for(model: Any, directory: Path, decoding: DecodingConfig) -> Labels:
+    """How references become label ids of this model."""
+    multilingual = bool(getattr(model.generation_config, "is_multilingual", False))
+    tokenizer = load_tokenizer(directory, decoding, multilingual)
+    return Labels(tokenizer, model.config.decoder_start_token_id, model.config.max_target_positions)
+
+
+def mend_generation_config(model: Any, decoding: DecodingConfig) -> None:
+    """Leave nothing that fails on reload or makes generation guess.
+
+    forced_decoder_ids break reloading (transformers#37172); a multilingual model without language
+    fails to evaluate (transformers#28814).
+    """
+    config = model.generation_config
+    for owner in (config, model.config):
+        if getattr(owner, "forced_decoder_ids", None) is not None:
+            owner.forced_decoder_ids = None
+    config.return_timestamps = False
+    if not getattr(config, "is_multilingual", False):
+        return
+    if decoding.language is None:
+        raise InputError(
+            "the base model is multilingual, and no language is set",
+            where="decoding.language",
+            expected='a language such as "en"',
+            got="none",
+            remedy="set it, or choose an English-only base model (.en)",
+        )
+    config.language = decoding.language
+    config.task = decoding.task or "transcribe"
+
+
+def default_learning_rate(model: Any) -> float:
+    """By the size whose width is nearest."""
+    width = int(model.config.d_model)
+    return LEARNING_RATES[min(LEARNING_RATES, key=lambda known: abs(known - width))]
+
+
+@contextmanager
+def audio_context(model: Any, positions: int) -> Iterator[None]:
+    """Let the encoder take `positions` (of 20 ms) instead of its 1,500.
+
+    The encoder reads its length from two plain integers: the config's and the position table's.
+    Both are put back, so that nothing of it reaches a saved file or generation.
+    """
+    encoder = model.model.encoder
+    table, config = encoder.embed_positions, encoder.config
+    full = table.num_embeddings, config.max_source_positions
+    table.num_embeddings = config.max_source_positions = positions
+    try:
+        yield
+    finally:
+        table.num_embeddings, config.max_source_positions = full
+
+
+class WhisperLoss(nn.Module):
+    """Waveforms and label ids to the summed cross-entropy of their label ids."""
+
+    def __init__(self, whisper: Any, augment: nn.Module | None = None) -> None:
+        super().__init__()
+        self.whisper = whisper
+        self.log_mel = LogMel(whisper.config.num_mel_bins)
+        self.augment = augment or nn.Identity()
+
+    def forward(self, piece: Piece) -> Tensor:
+        """Sum over all label ids but the padding, in float32; shape ()."""
+        features = self.augment(self.log_mel(piece.waves))
+        # Two frames of 10 ms are one position; see the encoder's second convolution.
+        with audio_context(self.whisper, piece.waves.shape[1] // HOP // 2):
+            hidden = self.whisper.model(
+                input_features=features, decoder_input_ids=piece.decoder_ids, use_cache=False
+            ).last_hidden_state
+        return self.summed_loss(hidden, piece.labels)
+
+    def summed_loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy at the positions that count: the vocabulary is too wide for padding."""
+        used = labels != IGNORED
+        logits = self.whisper.proj_out(hidden[used])
+        return F.cross_entropy(logits.float(), labels[used], reduction="sum")

@@ -1,0 +1,195 @@
+"""One optimizer step over an effective batch, whatever memory and processes it is spread over.
+
+The loss of a step is the mean over all label ids of its effective batch. Pieces and processes only
+add up gradients of sums, so cutting the batch otherwise changes rounding and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from whisper_retrain.config import TrainingConfig
+from whisper_retrain.errors import DivergedError, OutOfMemoryError
+from whisper_retrain.training.batches import StepPlan, micro_batches
+from whisper_retrain.training.compute import training_flop
+from whisper_retrain.training.devices import Device
+from whisper_retrain.training.features import HOP, SAMPLE_RATE
+from whisper_retrain.training.model import WhisperLoss
+from whisper_retrain.training.speech import IGNORED, Example, Labels, Piece, collate
+
+# AdamW as Whisper was trained (Radford et al. 2022, table 17).
+BETAS, EPSILON = (0.9, 0.98), 1e-6
+DEFAULT_BUDGET_S = {"cpu": 120.0, "cuda": 960.0}  # 32 utterances of 30 s fit the usual GPUs
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step was: mean loss, audio and arithmetic done by all processes."""
+
+    loss: float
+    gradient_norm: float
+    audio_s: float
+    flop: float
+
+
+def learning_rate(step: int, peak: float, warmup_steps: int, max_steps: int) -> float:
+    """Linear up to `peak` over the warm-up, then linear down to 0 after the last step."""
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return peak * (max_steps - step) / max(1, max_steps - warmup_steps)
+
+
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that the optimizer moves."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+class Optimization:
+    """Model, optimizer and the micro-batch that memory allows."""
+
+    def __init__(
+        self, loss: WhisperLoss, labels: Labels, config: TrainingConfig, device: Device, peak: float
+    ) -> None:
+        self.loss, self.labels, self.config, self.device, self.peak = (
+            loss,
+            labels,
+            config,
+            device,
+            peak,
+        )
+        self.parameters = trainable(loss)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters,
+            lr=peak,
+            betas=BETAS,
+            eps=EPSILON,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        self.scaler = torch.amp.GradScaler(
+            device.torch.type, enabled=device.precision == torch.float16
+        )
+        self.budget_s = config.micro_batch_audio_s or DEFAULT_BUDGET_S[device.torch.type]
+
+    def step(self, plan: StepPlan, examples: Sequence[Example]) -> StepResult:
+        """Do one step with this process's share of the batch; sets the learning rate itself."""
+        # Randomness inside the model depends on nothing but seed, step and process.
+        mixed = np.random.SeedSequence([self.config.seed, plan.step, self.device.rank])
+        torch.manual_seed(int(mixed.generate_state(1)[0]))
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(
+                plan.step, self.peak, self.config.warmup_steps, self.config.max_steps
+            )
+        # The number of label ids of the whole batch, so that gradients add up to its mean.
+        tokens = float(sum(len(example.label_ids) for example in examples))
+        tokens = self.device.sum([tokens])[0]
+        while True:
+            self.optimizer.zero_grad(set_to_none=True)
+            sums = self._accumulate(plan, examples, tokens)
+            if sums is not None:
+                break
+            self._shrink(plan)
+        summed, flop, audio_s = self.device.sum(sums)
+        self.device.sum_gradients(self.parameters)
+        norm = self._update(plan, summed / tokens)
+        return StepResult(summed / tokens, norm, audio_s, flop)
+
+    def release(self) -> None:
+        """Forget model, gradients and moments: training is over and memory is dear."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.state.clear()
+        self.parameters = []
+        self.device.release_memory()
+
+    def _update(self, plan: StepPlan, loss: float) -> float:
+        self.scaler.unscale_(self.optimizer)
+        norm = float(nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
+        # float16 overflows now and then; the scaler leaves such a step out.
+        overflow_is_normal = self.scaler.is_enabled()
+        if not math.isfinite(loss) or not (math.isfinite(norm) or overflow_is_normal):
+            raise DivergedError(
+                "training diverged",
+                where=f"step {plan.step + 1}",
+                expected="finite loss and gradients",
+                got=f"loss {loss}, gradient norm {norm}",
+                remedy="lower the learning rate, lengthen the warm-up or clip gradients harder",
+            )
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return norm
+
+    def _accumulate(
+        self, plan: StepPlan, examples: Sequence[Example], tokens: float
+    ) -> list[float] | None:
+        """Gradients of this process's pieces; sums of loss, FLOP and audio seconds.
+
+        None when memory ran out on any process: all must cut their pieces anew.
+        """
+        durations = [len(example.wave) / SAMPLE_RATE for example in examples]
+        pieces = micro_batches(
+            durations, self.budget_s, self.config.context_margin_s, plan.full_context
+        )
+        summed, flop, failed = 0.0, 0.0, False
+        losses: list[Tensor] = []
+        try:
+            for indices in pieces:
+                piece = collate(
+                    [examples[index] for index in indices],
+                    self.labels,
+                    self.config.context_margin_s,
+                    plan.full_context,
+                ).to(self.device.torch)
+                losses.append(self._backward(piece, tokens))
+                flop += self._flop(piece)
+            summed = float(torch.stack(losses).sum()) if losses else 0.0
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            failed = True
+        if self.device.any(failed):
+            return None
+        return [summed, flop, sum(durations)]
+
+    def _backward(self, piece: Piece, tokens: float) -> Tensor:
+        with self.device.autocast():
+            loss = self.loss(piece)
+        self.scaler.scale(loss / tokens).backward()
+        return loss.detach()
+
+    def _flop(self, piece: Piece) -> float:
+        rows, samples = piece.waves.shape
+        used = int((piece.labels != IGNORED).sum()) if piece.labels.device.type == "cpu" else None
+        tokens = used / rows if used is not None else piece.labels.shape[1]
+        return training_flop(self.loss.whisper.config, rows, samples // HOP, int(tokens))
+
+    def _shrink(self, plan: StepPlan) -> None:
+        """Halve the micro-batch; OutOfMemoryError when it is one utterance already."""
+        self.device.release_memory()
+        longest_s = 30.0 if plan.full_context else 1.0
+        if self.budget_s < longest_s:
+            raise OutOfMemoryError(
+                "memory ran out with one utterance at a time",
+                where=f"step {plan.step + 1} on {self.device.torch}",
+                remedy="use gradient checkpointing, LoRA, a smaller model or a larger machine",
+            )
+        self.budget_s /= 2
+        logger.warning(
+            "out of memory at step %d: micro-batch now %.0f audio seconds, same effective batch",
+            plan.step + 1,
+            self.budget_s,
+        )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch says that memory ran out, on a GPU or on the CPU."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return "can't allocate memory" in str(error) or "not enough memory" in str(error)

@@ -1,0 +1,158 @@
+"""Utterances on their way into the model: label ids, audio, and pieces of a batch as tensors.
+
+Knows nothing of where utterances are stored: any object with the few attributes below will do.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from whisper_retrain.errors import InputError
+from whisper_retrain.training.batches import FULL_CONTEXT_S, StepPlan, context_s
+from whisper_retrain.training.features import SAMPLE_RATE
+
+IGNORED = -100  # label id that the loss leaves out
+Wave = npt.NDArray[np.float32]
+logger = logging.getLogger(__name__)
+
+
+class Utterance(Protocol):
+    """What training needs to know of an utterance."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def reference(self) -> str: ...
+    @property
+    def duration_s(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Training and validation split, and the way to an utterance's samples (mono, 16 kHz)."""
+
+    train: Sequence[Any]
+    validation: Sequence[Any]
+    audio: Callable[[Any], Wave]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One utterance ready for a batch."""
+
+    id: str
+    wave: Wave
+    label_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A micro-batch: waveforms (n, samples), decoder input and labels (n, tokens)."""
+
+    waves: Tensor
+    decoder_ids: Tensor
+    labels: Tensor
+
+    def to(self, device: torch.device) -> Piece:
+        """The same on a device."""
+        return Piece(*(t.to(device, non_blocking=True) for t in vars(self).values()))
+
+
+class Labels:
+    """References to label ids, as Whisper was trained: prefix, text after a blank, end."""
+
+    def __init__(self, tokenizer: Any, start_id: int, max_ids: int) -> None:
+        self.tokenizer, self.start_id, self.max_ids = tokenizer, start_id, max_ids
+        # The model's own start id is put before the labels; the tokenizer's prefix holds it too.
+        self._prefix = tuple(tokenizer.prefix_tokens[1:])
+
+    def ids(self, reference: str) -> tuple[int, ...]:
+        """Label ids with prefix and end of text; the text's own ids may be none."""
+        text = self.text_ids(reference)
+        return (*self._prefix, *text, self.tokenizer.eos_token_id)
+
+    def text_ids(self, reference: str) -> list[int]:
+        """Ids of the text alone."""
+        text = " ".join(reference.split())
+        return list(self.tokenizer(f" {text}", add_special_tokens=False).input_ids) if text else []
+
+    def fault(self, utterance: Utterance) -> str | None:
+        """Why an utterance cannot be trained on, or None."""
+        if not self.text_ids(utterance.reference):
+            return "no label ids"
+        if len(self.ids(utterance.reference)) > self.max_ids:
+            return f"more than {self.max_ids} label ids"
+        if utterance.duration_s > FULL_CONTEXT_S:
+            return "longer than 30 s"
+        return None
+
+
+def usable(
+    utterances: Iterable[Any], labels: Labels, split: str
+) -> tuple[list[Any], dict[str, int]]:
+    """Utterances that can be trained on, and how many not, by reason; InputError when none can."""
+    taken, dropped = [], Counter[str]()
+    for utterance in utterances:
+        fault = labels.fault(utterance)
+        if fault is None:
+            taken.append(utterance)
+            continue
+        dropped[fault] += 1
+        logger.warning("left out utterance %s of the %s split: %s", utterance.id, split, fault)
+    if not taken:
+        raise InputError(
+            "no utterance to work with",
+            where=f"the {split} split",
+            expected="at least one utterance with a reference",
+            got=", ".join(f"{n} with {why}" for why, n in dropped.items()) or "an empty split",
+            remedy="check the dataset's sources and split policy",
+        )
+    return taken, dict(dropped)
+
+
+def collate(
+    examples: Sequence[Example], labels: Labels, margin_s: float, full_context: bool
+) -> Piece:
+    """Pad waveforms to their common context and label ids to the longest."""
+    longest_s = max(len(example.wave) for example in examples) / SAMPLE_RATE
+    padded_s = FULL_CONTEXT_S if full_context else context_s(longest_s, margin_s)
+    waves = np.zeros((len(examples), round(padded_s * SAMPLE_RATE)), np.float32)
+    width = max(len(example.label_ids) for example in examples)
+    targets = np.full((len(examples), width), IGNORED, np.int64)
+    inputs = np.full((len(examples), width), labels.tokenizer.eos_token_id, np.int64)
+    for row, example in enumerate(examples):
+        wave = example.wave[: waves.shape[1]]
+        waves[row, : len(wave)] = wave
+        ids = example.label_ids
+        targets[row, : len(ids)] = ids
+        inputs[row, : len(ids)] = (labels.start_id, *ids[:-1])
+    return Piece(torch.from_numpy(waves), torch.from_numpy(inputs), torch.from_numpy(targets))
+
+
+def prefetched(
+    plans: Iterable[StepPlan], load: Callable[[StepPlan], list[Example]], ahead: int = 2
+) -> Generator[tuple[StepPlan, list[Example]], None, None]:
+    """Each step's examples, the next ones being read by a thread meanwhile."""
+    waiting: list[tuple[StepPlan, Future[list[Example]]]] = []
+    with ThreadPoolExecutor(1, thread_name_prefix="speech") as pool:
+        try:
+            for plan in plans:
+                waiting.append((plan, pool.submit(load, plan)))
+                if len(waiting) > ahead:
+                    first, future = waiting.pop(0)
+                    yield first, future.result()
+            for plan, future in waiting:
+                yield plan, future.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()

@@ -1,0 +1,119 @@
+"""The validation split, transcribed as the gate and the users do: generated, with 30 s of context.
+
+Knows nothing of training or of the test split. Texts are normalised and counted by the very code
+of the gate.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from whisper_retrain.config import DecodingConfig
+from whisper_retrain.evaluation.normalizer import normalize
+from whisper_retrain.evaluation.scoring import count_words
+from whisper_retrain.records import total
+from whisper_retrain.training.devices import Device
+from whisper_retrain.training.model import WhisperLoss
+from whisper_retrain.training.speech import IGNORED, Example, Labels, Piece, collate
+
+FEW_TOKENS = 8  # beside what speech of that length may hold: punctuation of a short word
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a model makes of the validation split; WER as a fraction, loss by label id."""
+
+    wer: float
+    loss: float
+    hypotheses: tuple[str, ...]
+
+
+def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float:
+    """Corpus-level WER of normalised texts, as a fraction."""
+    return total(
+        count_words([normalize(text) for text in references], [normalize(t) for t in hypotheses])
+    ).error_rate
+
+
+class Validator:
+    """Validates with every process's share of the split, longest utterances first."""
+
+    def __init__(
+        self,
+        utterances: Sequence[Any],
+        load: Callable[[Any], Example],
+        labels: Labels,
+        decoding: DecodingConfig,
+        device: Device,
+    ) -> None:
+        self.labels, self.decoding, self.device, self._load = labels, decoding, device, load
+        # Alike in length within a batch, since a batch decodes as long as its longest.
+        self._ordered = sorted(utterances, key=lambda utterance: -utterance.duration_s)
+        self._mine = self._ordered[device.rank :: device.ranks]
+
+    @torch.no_grad()
+    def run(self, loss: WhisperLoss, said: Callable[[int, int], None]) -> Validation:
+        """Transcribe and score; `said(done, of)` before each batch."""
+        loss.eval()
+        texts: list[tuple[str, str, str]] = []
+        sums = [0.0, 0.0]
+        size = self.decoding.batch_size
+        # As many rounds on every process, for `said` may be where all agree to stop.
+        rounds = math.ceil(math.ceil(len(self._ordered) / self.device.ranks) / size)
+        for turn in range(rounds):
+            said(len(texts), len(self._mine))
+            batch = self._mine[turn * size : (turn + 1) * size]
+            if batch:
+                hypotheses, summed, tokens = self._batch(loss, batch)
+                sums = [sums[0] + summed, sums[1] + tokens]
+                texts += [
+                    (u.id, u.reference, text) for u, text in zip(batch, hypotheses, strict=True)
+                ]
+        loss.train()
+        summed, tokens = self.device.sum(sums)
+        everybodys = sorted(self.device.gather(texts))
+        _, references, all_hypotheses = zip(*everybodys, strict=True)
+        wer = word_error_rate(references, all_hypotheses)
+        return Validation(wer, summed / tokens, tuple(all_hypotheses))
+
+    def _batch(self, loss: WhisperLoss, batch: Sequence[Any]) -> tuple[list[str], float, float]:
+        examples = [self._load(utterance) for utterance in batch]
+        piece = collate(examples, self.labels, 0.0, full_context=True).to(self.device.torch)
+        longest_s = max(utterance.duration_s for utterance in batch)
+        with self.device.autocast():
+            encoded = loss.whisper.model.encoder(loss.log_mel(piece.waves))
+            summed = self._loss(loss, piece, encoded)
+            ids = self._generate(loss.whisper, encoded, longest_s)
+        texts = self.labels.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return texts, summed, float((piece.labels != IGNORED).sum())
+
+    def _loss(self, loss: WhisperLoss, piece: Piece, encoded: Any) -> float:
+        decoded = loss.whisper.model(
+            encoder_outputs=encoded, decoder_input_ids=piece.decoder_ids, use_cache=False
+        )
+        return float(loss.summed_loss(decoded.last_hidden_state, piece.labels))
+
+    def _generate(self, whisper: Any, encoded: Any, longest_s: float) -> Any:
+        bound = math.ceil(longest_s * self.decoding.max_tokens_per_s) + FEW_TOKENS
+        room = whisper.config.max_target_positions - 8  # the prefix has its place too
+        return whisper.generate(
+            encoder_outputs=encoded,
+            max_new_tokens=min(bound, room),
+            num_beams=self.decoding.num_beams,
+            do_sample=False,
+        )
+
+
+def quiet_transformers() -> None:
+    """Keep progress bars, and what is said of every generate call, out of the log."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    for name in ("transformers.generation", "transformers.models.whisper"):
+        logging.getLogger(name).setLevel(logging.ERROR)
