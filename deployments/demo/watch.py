@@ -1,0 +1,158 @@
+"""Triggers a deployment as the UI's Run button would, and shows its log while it runs."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psutil
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterParentFlowRunId,
+    LogFilter,
+    LogFilterFlowRunId,
+    LogFilterTimestamp,
+)
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import LogSort
+from rich.console import Console
+
+POLL_S = 0.5
+QUIET_S = 8.0
+"""After so long without a log line, say that it is still going on."""
+NOTIFICATION_LIMIT_S = 120.0
+LOG_DELAY = timedelta(seconds=3)
+"""Log lines reach the server in batches, later ones sometimes first."""
+
+
+def trigger(client: SyncPrefectClient, deployment: str) -> FlowRun:
+    """Create a flow run of a deployment with its own parameters."""
+    found = client.read_deployment_by_name(deployment)
+    return client.create_flow_run_from_deployment(found.id)
+
+
+def follow(client: SyncPrefectClient, run: FlowRun, console: Console) -> FlowRun:
+    """Print the log of a flow run and its subflow runs until it ends; returns it as ended."""
+    printer = _LogPrinter(client, run.id, console)
+    while True:
+        run = client.read_flow_run(run.id)
+        printer.print_new()
+        if run.state is not None and run.state.is_final():
+            time.sleep(1.0)
+            printer.print_new()
+            return run
+        printer.say_when_quiet(run)
+        time.sleep(POLL_S)
+
+
+def subflow_runs(client: SyncPrefectClient, run_id: UUID) -> list[FlowRun]:
+    """The flow runs that a flow run started."""
+    return client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run_id])
+        )
+    )
+
+
+@dataclass
+class _LogPrinter:
+    client: SyncPrefectClient
+    run_id: UUID
+    console: Console
+    seen: set[UUID] = field(default_factory=set)
+    since: datetime = field(default_factory=lambda: datetime.now(UTC) - LOG_DELAY)
+    last_s: float = field(default_factory=time.monotonic)
+    started_s: float = field(default_factory=time.monotonic)
+
+    def print_new(self) -> None:
+        ids = [self.run_id, *(run.id for run in subflow_runs(self.client, self.run_id))]
+        logs = self.client.read_logs(
+            LogFilter(
+                flow_run_id=LogFilterFlowRunId(any_=ids),
+                timestamp=LogFilterTimestamp(after_=self.since),
+            ),
+            sort=LogSort.TIMESTAMP_ASC,
+        )
+        for log in logs:
+            if log.id is None or log.id in self.seen:
+                continue
+            self.seen.add(log.id)
+            self.since = max(self.since, log.timestamp - LOG_DELAY)
+            self.last_s = time.monotonic()
+            style = "red" if log.level >= 40 else "yellow" if log.level >= 30 else ""
+            self.console.print(
+                f"{log.timestamp:%H:%M:%S}  {log.message}",
+                style=style,
+                markup=False,
+                highlight=False,
+            )
+
+    def say_when_quiet(self, run: FlowRun) -> None:
+        if time.monotonic() - self.last_s < QUIET_S:
+            return
+        self.last_s = time.monotonic()
+        state = run.state.name if run.state else "created"
+        elapsed = time.monotonic() - self.started_s
+        self.console.print(f"          … {state.lower()}, {elapsed:.0f} s so far", style="dim")
+
+
+def wait_for_notification(file: Path, notification_id: str, console: Console) -> dict[str, Any]:
+    """The notification as the demo's receiver got it; TimeoutError when none came."""
+    waited_s = 0.0
+    while waited_s < NOTIFICATION_LIMIT_S:
+        for line in file.read_text("utf-8").splitlines() if file.exists() else []:
+            if notification_id in line:
+                return dict(json.loads(line))
+        if waited_s % 5 == 0:
+            console.print(f"waiting for the notification, {waited_s:.0f} s so far", style="dim")
+        time.sleep(POLL_S)
+        waited_s += POLL_S
+    raise TimeoutError(
+        f"no notification {notification_id} in {file} after {NOTIFICATION_LIMIT_S:.0f} s; "
+        "see the flow runs of notify/outbox"
+    )
+
+
+class PeakMemory:
+    """Watches how much memory (sum of RSS) processes and their children take, from a thread."""
+
+    def __init__(self, roots: Iterator[int] | list[int]) -> None:
+        self._roots = list(roots)
+        self._stop = threading.Event()
+        self.bytes = 0
+
+    def __enter__(self) -> PeakMemory:
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.5):
+            self.bytes = max(self.bytes, sum(_rss_bytes(pid) for pid in self._roots))
+
+
+def _rss_bytes(pid: int) -> int:
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return 0
+    total = 0
+    for one in family:
+        try:
+            total += one.memory_info().rss
+        except psutil.Error:
+            continue  # ended meanwhile
+    return total

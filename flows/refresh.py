@@ -1,0 +1,40 @@
+"""The refresh stage: sources -> dataset revision."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from tasks.dataset import (
+    build_shard,
+    commit_revision,
+    latest_revision,
+    plan_refresh,
+    resolve_sources,
+)
+from tasks.notes import publish_dataset_note
+from whisper_retrain.config import DatasetConfig
+from whisper_retrain.data.refresh import is_unchanged
+from whisper_retrain.records import DatasetRevision
+
+
+@flow(
+    name="refresh",
+    flow_run_name="refresh-{dataset.sources[0].name}",
+    task_runner=ThreadPoolTaskRunner(max_workers=2),
+)
+def refresh(dataset: DatasetConfig) -> DatasetRevision:
+    """Take up new recordings; without any, no audio is read and nothing is written.
+
+    Args:
+        dataset: What the dataset is made from.
+    """
+    resolved = resolve_sources(dataset)
+    previous = latest_revision(dataset)
+    if previous and is_unchanged(previous, resolved, dataset):
+        return previous
+    plan = plan_refresh(dataset, resolved, previous)
+    shards = build_shard.map(list(plan.jobs)).result()
+    revision = commit_revision(plan, shards)
+    publish_dataset_note(revision)
+    return revision

@@ -1,0 +1,84 @@
+"""The whole chain: refresh -> fine-tune -> gate -> promote, as far as there is reason to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from flows.fine_tuning import fine_tuning
+from flows.gate import gate
+from flows.promotion import promotion
+from flows.refresh import refresh
+from tasks.closing import close, find_last, keep_evidence, promoted_before, why_nothing_new
+from tasks.gating import find_champion
+from tasks.notes import write_report
+from tasks.preflight import check_services
+from tasks.releasing import announce_outbox, complete_unfinished, queue_rejection
+from tasks.training import resolve_model
+from whisper_retrain.config import (
+    BaseModelConfig,
+    DatasetConfig,
+    DecodingConfig,
+    ReleaseConfig,
+    TrainingConfig,
+)
+from whisper_retrain.gate.policy import GatePolicy
+from whisper_retrain.history import RetrainingRequest
+
+
+@flow(name="retrain", flow_run_name="retrain-{release.repo}")
+def retrain(
+    dataset: DatasetConfig,
+    release: ReleaseConfig,
+    base_model: BaseModelConfig = BaseModelConfig(),
+    training: TrainingConfig = TrainingConfig(),
+    decoding: DecodingConfig = DecodingConfig(),
+    policy: GatePolicy = GatePolicy(),
+) -> State[Any]:
+    """Retrain, and promote only what is provably better.
+
+    Args:
+        dataset: What the dataset is made from, and how much must be new.
+        release: Where the champion is published.
+        base_model: What fine-tuning starts from.
+        training: How to fine-tune.
+        decoding: How the model's users decode; the gate always scores this way.
+        policy: The gate's rules.
+    """
+    check_services(dataset, base_model, release)
+    complete_unfinished(release)
+    base_revision = resolve_model(base_model.repo, base_model.ref)
+    revision = refresh(dataset)
+    request = RetrainingRequest(
+        dataset_digest=revision.digest,
+        base_repo=base_model.repo,
+        base_revision=base_revision,
+        training_digest=training.digest,
+        decoding_digest=decoding.digest,
+        policy_digest=policy.digest,
+        release_repo=release.repo,
+    )
+    reason = why_nothing_new(find_last(release), request, revision, dataset)
+    if reason:
+        return Completed(name="NothingNew", message=reason)
+
+    run = fine_tuning(revision, base_model.repo, base_revision, training, decoding)
+    evidence = promoted_before(request) or gate(
+        revision, run, release, find_champion(release), decoding, policy
+    )
+    keep_evidence(request, evidence)
+    report = write_report(evidence)
+    promoted = None
+    if evidence.decision.outcome == "promote":
+        promoted = promotion(evidence, release, report)
+    else:
+        queue_rejection(evidence, release, report.uri)
+        announce_outbox()
+    close(request, evidence, promoted, report)
+    state = {"promote": "Promoted", "reject": "Rejected", "inconclusive": "Inconclusive"}
+    return Completed(
+        name=state[evidence.decision.outcome], message="; ".join(evidence.decision.reasons)
+    )

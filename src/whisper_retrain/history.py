@@ -1,0 +1,121 @@
+"""What was retrained and decided before: the closing record of each retraining.
+
+Knows nothing of how the stages work. `retrain/v1/<request digest>/record.json` is written once, last;
+`retrain/latest/<repo>.json` points to the newest one and is the only object that changes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from whisper_retrain.config import DatasetConfig
+from whisper_retrain.data.refresh import enough_new
+from whisper_retrain.edges.store import ObjectStore, read_record, write_record
+from whisper_retrain.errors import ConflictError
+from whisper_retrain.records import Artifact, DatasetRevision, Promotion, Record
+from whisper_retrain.release.evidence import Evidence
+from whisper_retrain.release.transaction import finished
+
+
+class RetrainingRequest(Record):
+    """All that a retraining depends on; equal requests give equal results."""
+
+    dataset_digest: str
+    base_repo: str
+    base_revision: str
+    training_digest: str
+    decoding_digest: str
+    policy_digest: str
+    release_repo: str
+
+
+class Retraining(Record):
+    """A finished retraining, whatever was decided."""
+
+    request: RetrainingRequest
+    evidence: Evidence
+    promotion: Promotion | None
+    report: Artifact
+    at: datetime
+
+
+class Pointer(Record):
+    """Where the newest record of a release repo lies."""
+
+    key: str
+
+
+def latest_retraining(store: ObjectStore, release_repo: str) -> Retraining | None:
+    """The newest finished retraining for a release repo."""
+    pointer = read_record(store, _pointer_key(release_repo), Pointer)
+    return read_record(store, pointer.key, Retraining) if pointer else None
+
+
+def keep_evidence(store: ObjectStore, request: RetrainingRequest, evidence: Evidence) -> None:
+    """Store what a promotion will rest on, before it begins."""
+    write_record(store, f"{_prefix(request)}evidence/{evidence.decision.digest}.json", evidence)
+
+
+def promoted_evidence(store: ObjectStore, request: RetrainingRequest) -> Evidence | None:
+    """The evidence of an equal request whose promotion is finished, or None."""
+    for key in store.keys(f"{_prefix(request)}evidence/"):
+        evidence = read_record(store, key, Evidence)
+        if evidence and finished(store, evidence.decision.digest):
+            return evidence
+    return None
+
+
+def close_retraining(store: ObjectStore, retraining: Retraining) -> Retraining:
+    """Write the record, then move the pointer; a rerun finds the first record and keeps it."""
+    key = f"{_prefix(retraining.request)}record.json"
+    stored = read_record(store, key, Retraining)
+    if stored is None:
+        write_record(store, key, retraining)
+    _point(store, _pointer_key(retraining.request.release_repo), Pointer(key=key))
+    return stored or retraining
+
+
+def nothing_new(
+    last: Retraining | None,
+    request: RetrainingRequest,
+    revision: DatasetRevision,
+    config: DatasetConfig,
+) -> str | None:
+    """Why a retraining would be pointless, or None when it would not."""
+    if last is None:
+        return None
+    if last.request == request:
+        return f"nothing has changed since {last.at:%Y-%m-%d %H:%M} UTC"
+    same_settings = last.request.model_copy(update={"dataset_digest": request.dataset_digest})
+    if same_settings == request and not enough_new(last.evidence.dataset, revision, config):
+        return (
+            f"too little new speech: fewer than {config.min_new_utterances} utterances "
+            f"and {config.min_new_hours} h since {last.at:%Y-%m-%d %H:%M} UTC"
+        )
+    return None
+
+
+def _prefix(request: RetrainingRequest) -> str:
+    return f"retrain/v1/{request.digest}/"
+
+
+def _pointer_key(release_repo: str) -> str:
+    return f"retrain/latest/{release_repo}.json"
+
+
+def _point(store: ObjectStore, key: str, pointer: Pointer) -> None:
+    data = pointer.model_dump_json().encode()
+    for _ in range(5):
+        found = store.read_versioned(key)
+        if found and found[0] == data:
+            return
+        try:
+            store.swap(key, data, found[1] if found else None)
+        except ConflictError:
+            continue
+        return
+    raise ConflictError(
+        "the pointer to the latest retraining keeps changing",
+        where=store.uri(key),
+        remedy="two retrainings for one release repo run at once: give the deployment a limit",
+    )

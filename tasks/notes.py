@@ -1,0 +1,120 @@
+"""Prefect artifacts: the notes that people read in the UI. They hold no fact that S3 lacks.
+
+Keys are fixed, so that a key's page is a history over flow runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from uuid import UUID
+
+from prefect import task
+from prefect.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+
+from tasks.policies import LOOKUP
+from tasks.services import hub, store
+from whisper_retrain.config import ReleaseConfig
+from whisper_retrain.data.report import dataset_table
+from whisper_retrain.records import Artifact, DatasetRevision, Promotion, TrainingRun
+from whisper_retrain.release.evidence import Evidence
+from whisper_retrain.release.figures import wer_history_svg
+from whisper_retrain.release.measured import evaluations_of, measured
+from whisper_retrain.release.report import decision_markdown, report_html
+from whisper_retrain.release.scores import METRIC_NAMES, ROLE_NAMES, score_text
+from whisper_retrain.release.transaction import champions
+from whisper_retrain.training.progress import Progress
+
+PROGRESS_EVERY_S = 5.0
+"""An update costs an event each: more often helps nobody."""
+
+
+@task(task_run_name="dataset-report", cache_policy=NO_CACHE)
+def publish_dataset_note(revision: DatasetRevision) -> None:
+    """What the dataset revision holds, as a table."""
+    create_table_artifact(
+        table=dataset_table(revision),
+        key="dataset-report",
+        description=f"Dataset revision `{revision.digest[:12]}`",
+    )
+
+
+@task(task_run_name="evaluation-table", cache_policy=NO_CACHE)
+def publish_evaluation_note(evidence: Evidence) -> None:
+    """Scores of the models side by side, with 95 % intervals."""
+    scores = measured(evaluations_of(store(), evidence))
+    table = [
+        {"model": ROLE_NAMES[role]}
+        | {title: score_text(one.scores[metric]) for metric, title in METRIC_NAMES.items()}
+        for role, one in scores.items()
+    ]
+    create_table_artifact(table, key="evaluation", description="Scores on the frozen test set")
+
+
+@task(task_run_name="decision", cache_policy=NO_CACHE)
+def publish_decision_note(evidence: Evidence) -> None:
+    """The decision with its reasons."""
+    markdown = decision_markdown(evidence, evaluations_of(store(), evidence))
+    create_markdown_artifact(markdown, key="decision", description="What the gate decided, and why")
+
+
+@task(task_run_name="write-report", **LOOKUP)
+def write_report(evidence: Evidence) -> Artifact:
+    """The self-contained HTML report, in S3."""
+    html = report_html(evidence, evaluations_of(store(), evidence))
+    key = f"reports/v1/{evidence.decision.digest}/report.html"
+    artifact = store().write(key, html.encode(), "text/html; charset=utf-8")
+    create_markdown_artifact(f"Report: `{artifact.uri}`", key="report")
+    return artifact
+
+
+@task(task_run_name="promotion-links", cache_policy=NO_CACHE)
+def publish_promotion_links(promoted: Promotion, run: TrainingRun) -> None:
+    """Links to the Hub revision and to the W&B run."""
+    url = hub().url(promoted.repo, promoted.revision)
+    create_link_artifact(url, link_text=f"{promoted.repo} {promoted.tags[0]}", key="hub-revision")
+    if run.tracking_url:
+        create_link_artifact(run.tracking_url, link_text="W&B run", key="wandb-run")
+
+
+@task(task_run_name="champions-plot", cache_policy=NO_CACHE)
+def publish_champions_plot(release: ReleaseConfig) -> None:
+    """WER over champions."""
+    svg = wer_history_svg(champions(store(), release))
+    create_image_artifact(svg, key="champions", description="WER of every champion")
+
+
+class TrainingProgressNote:
+    """Turns the training process's progress into log lines and a progress artifact."""
+
+    def __init__(self, logger: logging.Logger | logging.LoggerAdapter[logging.Logger]) -> None:
+        self._logger = logger
+        self._artifact: UUID | None = None
+        self._last_s = 0.0
+
+    def update(self, progress: Progress) -> None:
+        """Take one progress line; called often, writes seldom."""
+        if time.monotonic() - self._last_s < PROGRESS_EVERY_S:
+            return
+        self._last_s = time.monotonic()
+        self._logger.info("%s", progress.line())
+        self._show(100.0 * progress.step / max(progress.total_steps, 1), progress.line())
+
+    def finish(self, run: TrainingRun) -> None:
+        """The training has ended."""
+        self._show(100.0, f"{run.steps} steps, validation WER {run.validation_wer:.2%}")
+
+    def _show(self, percent: float, text: str) -> None:
+        if self._artifact is None:
+            self._artifact = create_progress_artifact(
+                percent, key="fine-tuning", description="Fine-tuning"
+            )
+        update_progress_artifact(self._artifact, min(percent, 100.0), description=text)

@@ -1,0 +1,73 @@
+"""Tasks of promotion and rollback."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from prefect import task
+
+from tasks.notifications import announce
+from tasks.policies import LOOKUP, stage
+from tasks.services import cache_dir, hub, store
+from whisper_retrain.config import ReleaseConfig
+from whisper_retrain.edges.clock import SystemClock
+from whisper_retrain.records import Promotion
+from whisper_retrain.release import outbox, rollback
+from whisper_retrain.release import promotion as release_promotion
+from whisper_retrain.release.evidence import Evidence
+from whisper_retrain.release.measured import evaluations_of, measured
+from whisper_retrain.release.notifications import challenger_rejected
+from whisper_retrain.release.probe import write_probe
+from whisper_retrain.release.transaction import Edges, recover
+
+
+def edges() -> Edges:
+    """The outside world of a release."""
+    return Edges(hub=hub(), store=store(), clock=SystemClock())
+
+
+@task(task_run_name="recover-{release.repo}", **LOOKUP)
+def complete_unfinished(release: ReleaseConfig) -> int:
+    """Complete the promotion or rollback that an earlier flow run died in; mostly none."""
+    return len(recover(release, edges()))
+
+
+@task(task_run_name="promote-to-{release.repo}", **stage("promote"))
+def promote(evidence: Evidence, release: ReleaseConfig, report_uri: str | None) -> Promotion:
+    """Push, verify, move the tags, record, and queue the notification."""
+    with tempfile.TemporaryDirectory(dir=cache_dir("work")) as folder:
+        probe = write_probe(store(), evidence.dataset, cache_dir("shards"), Path(folder) / "a.wav")
+        scores = measured(evaluations_of(store(), evidence))
+        return release_promotion.promote(evidence, scores, probe, release, edges(), report_uri)
+
+
+@task(task_run_name="roll-back-{release.repo}", **LOOKUP)
+def roll_back(
+    request: str, release: ReleaseConfig, to_revision: str | None, reason: str
+) -> Promotion:
+    """Move the champion tag back, record it, and queue the notification."""
+    return rollback.rollback(request, release, edges(), to_revision, reason)
+
+
+@task(task_run_name="queue-rejection", **LOOKUP)
+def queue_rejection(evidence: Evidence, release: ReleaseConfig, report_uri: str) -> None:
+    """Queue the notification that the champion stays; the same decision is told once."""
+    scores = measured(evaluations_of(store(), evidence))
+    old = scores.get("champion") or scores["baseline"]
+    notification = challenger_rejected(
+        evidence.decision,
+        release.repo,
+        scores["challenger"],
+        old,
+        SystemClock().now(),
+        {"report": report_uri},
+    )
+    outbox.enqueue(store(), notification)
+
+
+@task(task_run_name="announce-outbox", **LOOKUP)
+def announce_outbox() -> None:
+    """Emit the events that have the outbox delivered at once."""
+    for notification in outbox.pending(store()):
+        announce(notification)

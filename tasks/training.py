@@ -1,0 +1,42 @@
+"""Tasks of the fine-tuning stage."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from prefect import get_run_logger, task
+
+from tasks.notes import TrainingProgressNote
+from tasks.policies import GPU_TAG, LOOKUP, stage
+from tasks.services import cache_dir, hub, settings
+from whisper_retrain import models
+from whisper_retrain.records import ModelRef, TrainingRun
+from whisper_retrain.training.job import TrainingJob
+from whisper_retrain.training.launch import run_training
+
+
+@task(task_run_name="resolve-{repo}-{ref}", **LOOKUP)
+def resolve_model(repo: str, ref: str) -> str:
+    """The revision that a ref of a Hub model points to now."""
+    return hub().resolve(repo, ref)
+
+
+@task(task_run_name="describe-{name}", **stage("model"))
+def describe_model(name: str, repo: str, revision: str) -> ModelRef:
+    """Fetch a model by revision and digest its files."""
+    return models.describe(hub(), name, repo, revision, cache_dir("models"))
+
+
+@task(task_run_name="fine-tune-{job.base_model.name}", tags=[GPU_TAG], **stage("train"))
+def fine_tune(job: TrainingJob) -> TrainingRun:
+    """Run the training process; its progress reaches the log and a Prefect artifact."""
+    base = job.base_model
+    if base.repo is None or base.revision is None:
+        raise ValueError("a base model comes from the Hub")
+    base_dir = models.fetch_revision(hub(), base.repo, base.revision, cache_dir("models"))
+    note = TrainingProgressNote(get_run_logger())
+    with tempfile.TemporaryDirectory(prefix="training-", dir=cache_dir("work")) as work_dir:
+        run = run_training(job, settings().store, base_dir, Path(work_dir), on_progress=note.update)
+    note.finish(run)
+    return run

@@ -1,0 +1,59 @@
+"""Dependencies point one way, names shadow nothing, and importing a flow stays quick."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FLOWS = sorted(p.stem for p in (ROOT / "flows").glob("*.py") if p.stem != "__init__")
+SHELL = ("flows", "tasks", "deployments")
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+
+
+def test_import_contracts() -> None:
+    """The contracts of pyproject.toml, [tool.importlinter]."""
+    done = python("from importlinter.cli import lint_imports_command; lint_imports_command()")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_library_never_imports_prefect() -> None:
+    """Also not inside functions: it is used where no Prefect is installed."""
+    for path in (ROOT / "src").rglob("*.py"):
+        lines = path.read_text().splitlines()
+        found = [
+            line for line in lines if line.strip().startswith(("import prefect", "from prefect"))
+        ]
+        assert not found, f"{path.relative_to(ROOT)}: {found}"
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_importing_a_flow_imports_no_torch(name: str) -> None:
+    """Registering deployments on a CPU box stays quick."""
+    done = python(
+        f"import flows.{name}, sys; "
+        "sys.exit(str(sorted({'torch', 'transformers', 'datasets', 'wandb'} & set(sys.modules))) "
+        "if {'torch', 'transformers', 'datasets', 'wandb'} & set(sys.modules) else 0)"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_file_of_the_shell_shadows_a_dependency() -> None:
+    """A file called evaluate.py once stood in for the evaluate package."""
+    taken = set(packages_distributions()) | set(sys.stdlib_module_names)
+    names = {p.stem for folder in SHELL for p in (ROOT / folder).glob("*.py")} - {"__init__"}
+    assert not names & taken
+
+
+def test_no_test_folder_stands_in_for_the_shell() -> None:
+    folders = {p.name for p in (ROOT / "tests").iterdir() if p.is_dir()}
+    assert not folders & set(SHELL)
