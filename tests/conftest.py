@@ -3,5 +3,7 @@
 from importlib.util import find_spec
 
 pytest_plugins = [
-    name for name in ("tests.fixtures.s3", "tests.fixtures.hub") if find_spec(name) is not None
+    name
+    for name in ("tests.fixtures.s3", "tests.fixtures.hub", "tests.fixtures.recordings")
+    if find_spec(name) is not None
 ]

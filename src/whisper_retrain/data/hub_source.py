@@ -186,11 +186,13 @@ def read_rows(job: ShardJob) -> Iterator[RawRow]:
 def _open(source: DatasetSource, revision: str, file: str) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import HfApi
 
     where = f"{source.location}/{file}@{revision}"
     with hub_errors(where):
-        path = hf_hub_download(source.location, file, repo_type="dataset", revision=revision)
+        path = HfApi().hf_hub_download(
+            source.location, file, repo_type="dataset", revision=revision
+        )
     try:
         return pq.ParquetFile(Path(path))
     except (pa.ArrowInvalid, OSError) as error:
