@@ -6,9 +6,6 @@ load openai/whisper-tiny.en. Sizes and token ids are those of openai/whisper-tin
 """
 
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whisper_retrain.local.demo.ctranslate2_file import read_variables
+from whisper_retrain.local.demo.whole import appearing_whole
 
 MODEL_NAME = "whisper-tiny.en"
 END_OF_TEXT = 50256
@@ -49,14 +47,8 @@ def convert_base_model(target: Path) -> Path:
     """
     if (target / "model.safetensors").exists():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
+    with appearing_whole(target) as draft:
         _write_checkpoint(draft)
-        draft.chmod(0o755)
-        os.replace(draft, target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return target
 
 

@@ -1,0 +1,74 @@
+"""Who reads the demo's sentences: each speaker's voice, manner and microphone.
+
+A "speaker" is a synthesizer's voice with a speed, pitch, noise and native sample rate of its own,
+as the recordings of many people would come from many phones. Test speakers have eSpeak NG accents
+or variants that no other speaker has. Ids are arbitrary numbers, as in the real dataset.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """One voice with its microphone."""
+
+    id: int
+    engine: Literal["espeak", "piper"]
+    voice: str
+    """eSpeak NG: language and variant. Piper: the name of the one voice there is."""
+    words_per_minute: int
+    pitch: int
+    """eSpeak NG's 0-100; Piper has none."""
+    snr_db: float
+    noise_slope: float
+    """Power of the noise falls with frequency to this power: 0 white, 1 pink, 2 rumble."""
+    rate_hz: int
+    """Native sample rate of the recordings."""
+
+
+def _espeak(id_: int, voice: str, wpm: int, pitch: int, noise: tuple[float, float, int]) -> Speaker:
+    return Speaker(id_, "espeak", voice, wpm, pitch, *noise)
+
+
+def _piper(id_: int, wpm: int, noise: tuple[float, float, int]) -> Speaker:
+    return Speaker(id_, "piper", "en_US-joe-medium", wpm, 50, *noise)
+
+
+TRAIN_SPEAKERS = (
+    _piper(10417302, 175, (40, 1, 22_050)),
+    _piper(20883519, 205, (28, 0, 8_000)),
+    _espeak(27306441, "en-us+m2", 150, 45, (30, 2, 16_000)),
+    _espeak(31650774, "en-us", 150, 45, (35, 1, 44_100)),
+    _espeak(33921186, "en+f2", 160, 55, (35, 2, 22_050)),
+    _espeak(37743008, "en+m3", 140, 40, (25, 1, 16_000)),
+    _espeak(40285661, "en-029+f4", 145, 60, (35, 0, 22_050)),
+    _espeak(42219935, "en-us-nyc+m7", 155, 35, (25, 2, 48_000)),
+    _espeak(43379481, "en-gb-x-gbcwmd+m1", 150, 50, (35, 1, 16_000)),
+    _espeak(45540126, "en-us+klatt4", 145, 50, (35, 1, 22_050)),
+    _espeak(49120583, "en-us+f5", 165, 50, (30, 1, 16_000)),
+)
+VALIDATION_SPEAKERS = (
+    _espeak(51884207, "en+Annie", 150, 50, (30, 1, 22_050)),
+    _espeak(53307714, "en-us-nyc+m5", 155, 55, (30, 0, 16_000)),
+)
+TEST_SPEAKERS = (
+    _espeak(60012945, "en-gb-x-rp", 150, 45, (30, 1, 22_050)),
+    _espeak(61459370, "en-gb-scotland", 145, 50, (35, 2, 44_100)),
+    _espeak(64478812, "en-gb-x-gbclan", 140, 40, (30, 1, 16_000)),
+    _espeak(66102558, "en-us+f3", 150, 55, (30, 0, 22_050)),
+    _espeak(67735090, "en-us+Reed", 155, 50, (30, 1, 48_000)),
+    _espeak(69921143, "en+belinda", 145, 50, (40, 1, 8_000)),
+)
+NEW_SPEAKERS = (
+    _espeak(70556218, "en+m5", 160, 45, (28, 1, 32_000)),
+    _espeak(72840399, "en-gb-x-gbcwmd+f4", 150, 55, (30, 2, 22_050)),
+)
+"""Heard for the first time in drop 2."""
+
+SPEAKERS = {
+    speaker.id: speaker
+    for speaker in TRAIN_SPEAKERS + VALIDATION_SPEAKERS + TEST_SPEAKERS + NEW_SPEAKERS
+}
+DEMO_TEST_SPEAKERS = tuple(speaker.id for speaker in TEST_SPEAKERS)
+DEMO_VALIDATION_SPEAKERS = tuple(speaker.id for speaker in VALIDATION_SPEAKERS)
