@@ -1,0 +1,34 @@
+"""The command line: `whisper-retrain ...`. Mounts the parts; knows nothing else.
+
+Imports nothing heavy: each command imports what it needs when it is called.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from whisper_retrain.errors import WhisperRetrainError
+from whisper_retrain.local.stack.cli import app as stack_app
+
+commands = typer.Typer(
+    name="whisper-retrain",
+    no_args_is_help=True,
+    add_completion=False,
+    help="Keeps a Whisper model good: refresh, fine-tune, prove, publish.",
+)
+commands.add_typer(stack_app, name="stack")
+
+
+def app() -> None:
+    """Entry point: errors that were raised on purpose are a message, not a traceback."""
+    try:
+        commands()
+    except WhisperRetrainError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    app()
