@@ -20,7 +20,17 @@ from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort
 from whisper_retrain.errors import InputError
 
 TARGET = Path(__file__).parents[1] / "docs" / "screenshots"
-QUIET = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--disable-sync", "--disable-background-networking", "--disable-component-update", "--disable-quic"]
+QUIET = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--hide-scrollbars",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-quic",
+)
 SETTLE_MS = 20_000
 """The UI loads its parts one after another."""
 

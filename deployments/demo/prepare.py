@@ -6,40 +6,44 @@ What was done for the same content is not done again: a second `make demo` goes 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 
 from deployments import setup
+from tasks.services import hub
 from whisper_retrain.edges.store import sha256_of
+from whisper_retrain.local.demo.base_model import convert_base_model
+from whisper_retrain.local.demo.corpus import make_corpus, make_everyday_corpus
+from whisper_retrain.local.demo.publication import publish_corpus
+from whisper_retrain.model_files import model_files
 from whisper_retrain.records import digest_of
 
 ROOT = Path(__file__).parents[2]
 BASE_REPO = "demo/whisper-tiny.en"
 DATASET_REPO = "demo/medical-speech"
+EVERYDAY_REPO = "demo/everyday-speech"
+SAY_EVERY_S = 4.0
 
 
 def publish(local_dir: Path, drop: int, console: Console) -> None:
-    """The base model, and all drops of the corpus up to `drop`."""
+    """Put the base model and every drop of the corpus up to `drop` on the Hub."""
+    folder = local_dir / "demo"
+    sources = [sha256_of(path) for path in sorted(_demo_sources())]
+    _once(local_dir, "base-model", digest_of(sources), lambda: _publish_base_model(folder, console))
     for number in range(1, drop + 1):
-        _once(
-            local_dir,
-            f"drop-{number}",
-            _code("demo"),
-            lambda n=number: _publish(local_dir, n, console),
-        )
+        content = digest_of([number, sources])
+        _once(local_dir, f"drop-{number}", content, lambda n=number: _publish_drop(folder, n, console))
 
 
 def deploy(local_dir: Path, console: Console) -> None:
     """Make the Prefect server ready; schedules stay paused, since they point to the real Hub."""
     services = {k: v for k, v in os.environ.items() if k.startswith(("PREFECT_API", "AWS_"))}
-    sources = [
-        *(ROOT / "deployments").glob("*.py"),
-        *(ROOT / "flows").glob("*.py"),
-        ROOT / "prefect.yaml",
-    ]
-    content = digest_of([{str(path): sha256_of(path) for path in sources}, services])
+    folders = (ROOT / "deployments", ROOT / "flows")
+    sources = [ROOT / "prefect.yaml", *(path for f in folders for path in sorted(f.glob("*.py")))]
+    content = digest_of([[sha256_of(path) for path in sources], services])
 
     def work() -> None:
         console.print("deploying prefect.yaml: flows, work pool, limits, blocks, automations")
@@ -47,6 +51,47 @@ def deploy(local_dir: Path, console: Console) -> None:
         setup.pause_schedules()
 
     _once(local_dir, "deployed", content, work)
+
+
+def _demo_sources() -> list[Path]:
+    folder = ROOT / "src" / "whisper_retrain" / "local" / "demo"
+    return [path for path in folder.iterdir() if path.is_file()]
+
+
+def _publish_base_model(folder: Path, console: Console) -> None:
+    console.print("converting Whisper tiny.en to safetensors")
+    model = convert_base_model(folder / "base-model")
+    console.print(f"publishing the base model as {BASE_REPO}")
+    files = {path.name: path for path in model_files(model)}
+    hub().create_repo(BASE_REPO, private=False)
+    hub().commit(BASE_REPO, files, "Whisper tiny.en", hub().head(BASE_REPO))
+
+
+def _publish_drop(folder: Path, number: int, console: Console) -> None:
+    progress = _Progress(f"speaking the sentences of drop {number}", console)
+    corpora = {DATASET_REPO: make_corpus(folder, number, progress)}
+    if number == 1:
+        everyday = _Progress("speaking everyday sentences", console)
+        corpora[EVERYDAY_REPO] = make_everyday_corpus(folder, everyday)
+    for repo, parquet in corpora.items():
+        console.print(f"publishing {repo}")
+        publish_corpus(os.environ["HF_ENDPOINT"], os.environ["HF_TOKEN"], repo, parquet)
+
+
+class _Progress:
+    """Says how far it is and how long it will take, every few seconds."""
+
+    def __init__(self, what: str, console: Console) -> None:
+        self._what, self._console = what, console
+        self._started_s, self._said_s = time.monotonic(), 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        now_s = time.monotonic()
+        if now_s - self._said_s < SAY_EVERY_S and done < total:
+            return
+        self._said_s = now_s
+        left_s = (now_s - self._started_s) * (total - done) / max(done, 1)
+        self._console.print(f"{self._what}: {done} of {total}, {left_s:.0f} s left")
 
 
 def _once(local_dir: Path, name: str, content: str, work: Callable[[], object]) -> None:

@@ -1,4 +1,4 @@
-"""What the demo prints at the end, and `.local/last-run.json`: the same facts for eyes and programs."""
+"""What the demo prints at the end, and `.local/last-run.json`: the same facts for programs."""
 
 from __future__ import annotations
 

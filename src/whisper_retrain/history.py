@@ -1,7 +1,7 @@
 """What was retrained and decided before: the closing record of each retraining.
 
-Knows nothing of how the stages work. `retrain/v1/<request digest>/record.json` is written once, last;
-`retrain/latest/<repo>.json` points to the newest one and is the only object that changes.
+Knows nothing of how the stages work. `retrain/v1/<request digest>/record.json` is written once,
+last; `retrain/latest/<repo>.json` points to the newest one and is the only object that changes.
 """
 
 from __future__ import annotations
