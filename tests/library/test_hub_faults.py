@@ -13,12 +13,14 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx2 as httpx
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_download
 
 from tests.fixtures.hub import HubServer
+from whisper_retrain.local.hub.lfs import sign
 
 LARGE = os.urandom(4_000_000)
 
@@ -161,6 +163,8 @@ def test_an_upload_that_is_not_what_was_announced_is_refused(own_hub_server: Hub
     flipped = bytes([LARGE[0] ^ 1]) + LARGE[1:]
     for wrong in (flipped, LARGE[:-1], LARGE + b"x", b""):
         assert httpx.put(href, content=wrong).status_code == 400
+    endless = httpx.put(href, content=LARGE + LARGE)
+    assert "longer than" in endless.json()["error"], "stopped at the size that was announced"
     assert lfs_files(server) == []
     assert list((server.data / "tmp").iterdir()) == []
 
@@ -184,6 +188,19 @@ def test_an_upload_url_allows_one_file_only(own_hub_server: HubServer) -> None:
         assert httpx.put(url, content=content).status_code == 403, url
     assert httpx.put(href, content=b"content").status_code == 200
     assert "signature" not in server.log.read_text(), "a URL that allows writing is a secret"
+
+
+def test_an_upload_url_expires(own_hub_server: HubServer) -> None:
+    server = own_hub_server
+    href = upload_url(server, server.new_repo(), b"content")
+    parts = urlsplit(href)
+    _, _, kind, namespace, name, oid = parts.path.split("/")
+    secret = (server.data / "secret").read_bytes()
+    for expires, status in ((int(time.time()) - 1, 403), (int(time.time()) + 60, 200)):
+        signature = sign(secret, kind, f"{namespace}/{name}", oid, 7, expires)
+        query = f"size=7&expires={expires}&signature={signature}"
+        url = parts._replace(query=query).geturl()
+        assert httpx.put(url, content=b"content").status_code == status
 
 
 def test_large_files_are_stored_once_and_known_to_their_repo_only(

@@ -3,14 +3,13 @@
 Knows HTTP and the clients' conventions; knows nothing of repositories or tokens.
 """
 
-import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from starlette.datastructures import URL
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 MAX_JSON_BYTES = 16 * 2**20  # a preupload of 256 files, or a README: far below this
@@ -38,17 +37,10 @@ def bad_request(message: str) -> HubError:
     return HubError(400, message)
 
 
-async def error_answer(request: Request, error: Exception) -> Response:
-    """Turn a HubError into the body and headers that `hf_raise_for_status` reads.
-
-    The rest of the request is read first: a client that is still sending would otherwise meet a
-    closed connection and never see why.
-    """
+def error_answer(request: Request, error: Exception) -> Response:
+    """Turn a HubError into the body and headers that `hf_raise_for_status` reads."""
     if not isinstance(error, HubError):
         raise error
-    with contextlib.suppress(ClientDisconnect, RuntimeError):  # gone, or read to its end before
-        async for _ in request.stream():
-            pass
     line = " ".join(error.message.split())
     headers = {"X-Error-Message": line.encode("ascii", "replace").decode(), **error.headers}
     if error.code is not None:

@@ -67,12 +67,12 @@ def unsupported(request: Request, _error: Exception) -> Response:
     return JSONResponse({"error": message}, 404, {"X-Error-Message": message})
 
 
-async def storage_error(request: Request, error: Exception) -> Response:
+def storage_error(request: Request, error: Exception) -> Response:
     """A full disk is 507, which the client does not retry; anything else is the server's fault."""
     if getattr(error, "errno", None) not in DISK_FULL:
         raise error
     LOG.error("storage error: %s", error)
-    return await error_answer(request, HubError(507, f"The Hub server cannot store this: {error}"))
+    return error_answer(request, HubError(507, f"The Hub server cannot store this: {error}"))
 
 
 class RawPaths:

@@ -114,6 +114,7 @@ def commit(repo: Repo, branch: str, header: Header, changes: Sequence[Change], a
         new = _new_commit(header, author, parents=[head])
         new.tree = commit_tree(git.object_store, ((p, oid, m) for p, (m, oid) in files.items()))
         git.object_store.add_object(new)
+        # The lock orders this server's writers; the swap is for a git process in the same folder.
         if not git.refs.set_if_equals(ref, head, new.id):
             raise _moved()
     return history.commit_id(new)
