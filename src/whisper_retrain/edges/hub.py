@@ -1,42 +1,36 @@
-"""The Hub: resolve first, then read by revision; look before a write is tried again.
+"""The Hub: repos with revisions, tags and atomic commits.
 
-Knows nothing of what a repo holds. `huggingface_hub` does not retry commits, tags and look-ups,
-and a commit whose answer was lost is stored all the same: hence the look at the history here.
-HF_ENDPOINT, HF_TOKEN and HF_HUB_DISABLE_XET are read by the client itself, at its first import.
+Knows nothing of what is stored there. A name that moves (branch, tag) is resolved first and read
+by revision, since the client may answer for a name from a stale cache without saying so. What the
+client itself does not retry is retried here, after a look whether it happened after all: a commit
+whose answer was lost has moved the head.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from whisper_retrain.edges.hub_errors import translated
+from whisper_retrain.edges.store import sha256_of
+from whisper_retrain.errors import ConflictError, HubError, InputError, IntegrityError
 
-from whisper_retrain.errors import (
-    ConflictError,
-    HubError,
-    InputError,
-    PermanentError,
-    WhisperRetrainError,
-)
+Kind = Literal["model", "dataset"]
+T = TypeVar("T")
 
-RepoType = Literal["model", "dataset"]
-
-# Every call below is safe to repeat: reads, and writes that look first.
-_retried = retry(
-    retry=retry_if_exception_type(HubError),
-    stop=stop_after_attempt(4),
-    wait=wait_random_exponential(multiplier=0.5, max=8),
-    reraise=True,
-)
+REVISION = re.compile(r"[0-9a-f]{40}")
+ATTEMPTS = 4
 
 
 @dataclass(frozen=True)
 class Commit:
-    """One commit of a repo."""
+    """One commit of a repo; `message` is all of it."""
 
     revision: str
     message: str
@@ -44,244 +38,316 @@ class Commit:
 
 @dataclass(frozen=True)
 class Account:
-    """Whose token it is, and what it may do."""
+    """Whose token is in use; `role` is read, write or fineGrained, `orgs` those it may change."""
 
-    user: str
+    name: str
     role: str
-    organisations: tuple[str, ...]
+    orgs: tuple[str, ...]
+    writable: tuple[str, ...] = ()
+    """Names (users, organizations or repos) that a fine-grained token may write to."""
+
+    def can_write(self, repo: str) -> bool:
+        """Whether the token may write to a repo, as far as the Hub tells."""
+        namespace = repo.split("/", maxsplit=1)[0]
+        if self.role == "fineGrained":
+            return bool({namespace, repo} & set(self.writable))
+        return self.role == "write" and namespace in (self.name, *self.orgs)
 
 
 class Hub(Protocol):
     """What the stages need of the Hub."""
 
-    def whoami(self) -> Account: ...
-    def resolve(self, repo: str, ref: str, repo_type: RepoType = ...) -> str: ...
-    def head(self, repo: str) -> str | None: ...
-    def tags(self, repo: str) -> dict[str, str]: ...
-    def history(self, repo: str) -> Sequence[Commit]: ...
-    def create_repo(self, repo: str, *, private: bool) -> None: ...
-    def commit(
-        self, repo: str, files: Mapping[str, Path | bytes], message: str, parent: str | None
-    ) -> str: ...
-    def move_tag(self, repo: str, tag: str, revision: str) -> None: ...
+    def resolve(self, repo: str, ref: str, kind: Kind = ...) -> str: ...
     def download(
-        self, repo: str, revision: str, target: Path, patterns: Sequence[str] | None = ...
+        self,
+        repo: str,
+        revision: str,
+        target_dir: Path,
+        patterns: Sequence[str] | None = ...,
+        kind: Kind = ...,
     ) -> Path: ...
-    def url(self, repo: str, revision: str) -> str: ...
+    def whoami(self) -> Account: ...
+    def head(self, repo: str, kind: Kind = ...) -> str | None: ...
+    def tags(self, repo: str, kind: Kind = ...) -> dict[str, str]: ...
+    def history(self, repo: str, kind: Kind = ...) -> list[Commit]: ...
+    def create_repo(self, repo: str, *, private: bool, kind: Kind = ...) -> None: ...
+    def commit(
+        self,
+        repo: str,
+        files: Mapping[str, Path | bytes],
+        message: str,
+        parent: str | None,
+        kind: Kind = ...,
+    ) -> str: ...
+    def move_tag(self, repo: str, tag: str, revision: str, kind: Kind = ...) -> None: ...
+    def url(self, repo: str, revision: str, kind: Kind = ...) -> str: ...
 
 
 class HubClient:
-    """huggingface.co, or whatever HF_ENDPOINT names, through `huggingface_hub`."""
+    """huggingface.co, or whatever HF_ENDPOINT names; HF_TOKEN is read by the client itself."""
 
-    def __init__(self, endpoint: str | None = None, token: str | None = None) -> None:
+    def __init__(
+        self, endpoint: str | None = None, token: str | None = None, attempts: int = ATTEMPTS
+    ) -> None:
         from huggingface_hub import HfApi
 
-        self._api = HfApi(endpoint=endpoint, token=token, library_name="whisper-retrain")
+        self.api = HfApi(endpoint=endpoint or os.environ.get("HF_ENDPOINT") or None, token=token)
+        self.endpoint = str(self.api.endpoint)
+        self._attempts = attempts
 
-    @_retried
+    def resolve(self, repo: str, ref: str, kind: Kind = "model") -> str:
+        """The revision that a branch, tag or revision names now."""
+        where = f"{repo}@{ref}"
+        info = self._ask(where, lambda: self.api.repo_info(repo, repo_type=kind, revision=ref))
+        if not info.sha:
+            raise InputError("the repo is empty", where=where, remedy="publish something first")
+        return str(info.sha)
+
+    def files(self, repo: str, revision: str, kind: Kind = "model") -> dict[str, Any]:
+        """Path -> the client's RepoFile (size, blob_id, lfs) of every file at a revision."""
+        from huggingface_hub.hf_api import RepoFile
+
+        where = f"{repo}@{revision}"
+        tree = self._ask(
+            where,
+            lambda: list(
+                self.api.list_repo_tree(repo, repo_type=kind, revision=revision, recursive=True)
+            ),
+        )
+        return {item.path: item for item in tree if isinstance(item, RepoFile)}
+
+    def download(
+        self,
+        repo: str,
+        revision: str,
+        target_dir: Path,
+        patterns: Sequence[str] | None = None,
+        kind: Kind = "model",
+    ) -> Path:
+        """Fetch the files of a revision that match a pattern (all without), each verified."""
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.utils._paths import filter_repo_objects
+
+        where = f"{repo}@{revision}"
+        _require_revision(revision, where)
+        listed = self.files(repo, revision, kind)
+        wanted = list(filter_repo_objects(listed, allow_patterns=_list(patterns)))
+        self._ask(
+            where,
+            lambda: snapshot_download(
+                repo,
+                repo_type=kind,
+                revision=revision,
+                local_dir=target_dir,
+                allow_patterns=_list(patterns),
+                endpoint=self.endpoint,
+                token=self.api.token,
+            ),
+        )
+        shutil.rmtree(target_dir / ".cache", ignore_errors=True)  # the client's notes
+        for name in wanted:
+            _verify(target_dir / name, listed[name], where)
+        return target_dir
+
     def whoami(self) -> Account:
-        """The account of the token; InputError without a valid one."""
-        with translated("whoami"):
-            answer = self._api.whoami()
-        role = answer.get("auth", {}).get("accessToken", {}).get("role", "unknown")
-        names = tuple(one["name"] for one in answer.get("orgs", ()))
-        return Account(user=answer["name"], role=role, organisations=names)
+        """Whose token this is; InputError without one or with a wrong one."""
+        found = self._ask(self.endpoint, self.api.whoami)
+        token = found.get("auth", {}).get("accessToken", {})
+        scopes = token.get("fineGrained", {}).get("scoped", [])
+        return Account(
+            name=str(found["name"]),
+            role=str(token.get("role", "")),
+            orgs=tuple(
+                str(org["name"]) for org in found.get("orgs", []) if org.get("roleInOrg") != "read"
+            ),
+            writable=tuple(
+                str(scope["entity"]["name"])
+                for scope in scopes
+                if "repo.write" in scope.get("permissions", ())
+            ),
+        )
 
-    @_retried
-    def resolve(self, repo: str, ref: str, repo_type: RepoType = "model") -> str:
-        """The revision (40 hex digits) that a branch, tag or revision is now."""
-        with translated(f"{repo}@{ref}"):
-            return str(self._api.repo_info(repo, revision=ref, repo_type=repo_type).sha)
+    def head(self, repo: str, kind: Kind = "model") -> str | None:
+        """The newest revision of the main branch; None without a repo or a commit."""
+        info = self._ask_or_none(repo, lambda: self.api.repo_info(repo, repo_type=kind))
+        return str(info.sha) if info is not None and info.sha else None
 
-    @_retried
-    def head(self, repo: str) -> str | None:
-        """The revision of `main`; None when there is no such repo, or no commit in it."""
-        from huggingface_hub.errors import RepositoryNotFoundError
+    def tags(self, repo: str, kind: Kind = "model") -> dict[str, str]:
+        """Tag -> revision; empty without a repo."""
+        refs = self._ask_or_none(repo, lambda: self.api.list_repo_refs(repo, repo_type=kind))
+        return {tag.name: str(tag.target_commit) for tag in refs.tags} if refs else {}
 
-        with translated(repo):
+    def history(self, repo: str, kind: Kind = "model") -> list[Commit]:
+        """The commits of the main branch, newest first; empty without a repo or a commit."""
+        if self.head(repo, kind) is None:
+            return []
+        found = self._ask(repo, lambda: list(self.api.list_repo_commits(repo, repo_type=kind)))
+        return [
+            Commit(
+                str(one.commit_id), "\n\n".join(part for part in (one.title, one.message) if part)
+            )
+            for one in found
+        ]
+
+    def create_repo(self, repo: str, *, private: bool, kind: Kind = "model") -> None:
+        """Make a repo; one that is there stays as it is."""
+        self._ask(
+            repo,
+            lambda: self.api.create_repo(repo, repo_type=kind, private=private, exist_ok=True),
+        )
+
+    def commit(
+        self,
+        repo: str,
+        files: Mapping[str, Path | bytes],
+        message: str,
+        parent: str | None,
+        kind: Kind = "model",
+    ) -> str:
+        """Commit files on top of `parent` in one step; returns the revision that holds them.
+
+        `message` (title, blank line, text) must name the content, say by a digest: by it one's own
+        commit is known again when its answer was lost. Files that are the same at the head make
+        no commit. Raises ConflictError when somebody else moved the head, and nothing is written.
+        """
+        title, _, text = message.partition("\n")
+
+        def once() -> str:
             try:
-                return self._api.repo_info(repo).sha
-            except RepositoryNotFoundError as error:
-                if "Invalid credentials" in str(error):
+                with translated(repo):
+                    info = self.api.create_commit(
+                        repo,
+                        _operations(files),
+                        commit_message=title,
+                        commit_description=text.strip(),
+                        repo_type=kind,
+                        parent_commit=parent,
+                    )
+                    revision = str(info.oid)
+            except (HubError, ConflictError):
+                if (landed := self._landed(repo, message, parent, kind)) is None:
                     raise
+                return landed
+            # Without a change the client returns the head, whoever moved it, unseen.
+            if revision != parent and revision != self._landed(repo, message, parent, kind):
+                raise ConflictError("somebody else committed first", where=f"{repo}@{revision}")
+            return revision
+
+        return self._retried(once)
+
+    def _landed(self, repo: str, message: str, parent: str | None, kind: Kind) -> str | None:
+        """The revision, newer than `parent`, that carries the message."""
+        for one in self.history(repo, kind):
+            if one.revision == parent:
+                return None
+            if one.message.split() == message.split():
+                return one.revision
+        return None
+
+    def move_tag(self, repo: str, tag: str, revision: str, kind: Kind = "model") -> None:
+        """Let a tag name a revision, whatever it named before.
+
+        The Hub cannot move a tag: it is deleted and made anew, and for a moment there is none.
+        Killed in between, the same call again leads to the same end.
+        """
+        _require_revision(revision, f"{repo}, tag {tag}")
+        where = f"{repo}, tag {tag}"
+
+        def once() -> None:
+            now = self.tags(repo, kind).get(tag)
+            if now == revision:
+                return
+            with translated(where):
+                if now is not None:
+                    self.api.delete_tag(repo, tag=tag, repo_type=kind)
+                self.api.create_tag(repo, tag=tag, revision=revision, repo_type=kind)
+
+        try:
+            self._retried(once)
+        except ConflictError:
+            # Made meanwhile: by the request whose answer was lost, or by somebody else.
+            if self.tags(repo, kind).get(tag) != revision:
+                raise
+
+    def url(self, repo: str, revision: str, kind: Kind = "model") -> str:
+        """Where a person can look at a revision."""
+        prefix = "datasets/" if kind == "dataset" else ""
+        return f"{self.endpoint}/{prefix}{repo}/tree/{revision}"
+
+    def _ask(self, where: str, request: Callable[[], T]) -> T:
+        """Send a request that may be repeated."""
+
+        def once() -> T:
+            with translated(where):
+                return request()
+
+        return self._retried(once)
+
+    def _ask_or_none(self, where: str, request: Callable[[], T]) -> T | None:
+        """As `_ask`; None when there is no such repo."""
+        from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+        def unless_missing() -> T | None:
+            try:
+                return request()
+            except GatedRepoError:
+                raise
+            except RepositoryNotFoundError:
                 return None
 
-    @_retried
-    def tags(self, repo: str) -> dict[str, str]:
-        """Tag -> revision."""
-        with translated(repo):
-            refs = self._api.list_repo_refs(repo)
-        return {tag.name: tag.target_commit for tag in refs.tags}
+        return self._ask(where, unless_missing)
 
-    @_retried
-    def history(self, repo: str) -> Sequence[Commit]:
-        """All commits of `main`, newest first."""
-        with translated(repo):
-            found = self._api.list_repo_commits(repo)
-        return [
-            Commit(revision=one.commit_id, message=f"{one.title}\n{one.message}") for one in found
-        ]
+    def _retried(self, once: Callable[[], T]) -> T:
+        from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+        from tenacity.wait import wait_exponential_jitter
 
-    @_retried
-    def create_repo(self, repo: str, *, private: bool) -> None:
-        """Make a model repo; nothing happens when it is there."""
-        with translated(repo):
-            self._api.create_repo(repo, private=private, exist_ok=True)
-
-    @_retried
-    def commit(
-        self, repo: str, files: Mapping[str, Path | bytes], message: str, parent: str | None
-    ) -> str:
-        """One atomic commit on `main` on top of `parent`; returns its revision.
-
-        A commit of this very message that is there already, on top of this parent, is ours: an
-        earlier try whose answer was lost. Raises ConflictError when the head is another one.
-        """
-        from huggingface_hub import CommitOperationAdd
-
-        if (stored := self._stored(repo, message, parent)) is not None:
-            return stored
-        operations = [
-            CommitOperationAdd(name, str(data) if isinstance(data, Path) else data)
-            for name, data in files.items()
-        ]
-        title, _, description = message.partition("\n")
-        with translated(repo):
-            done = self._api.create_commit(
-                repo,
-                operations,
-                commit_message=title,
-                commit_description=description.strip("\n"),
-                parent_commit=parent,
-            )
-        return str(done.oid)
-
-    def _stored(self, repo: str, message: str, parent: str | None) -> str | None:
-        """The revision of a commit that is there already; None when `parent` is still the head."""
-        if self.head(repo) == parent:
-            return None
-        wanted = _folded(message)
-        for one in self.history(repo):
-            if one.revision == parent:
-                break
-            if _folded(one.message) == wanted:
-                return one.revision
-        raise ConflictError(
-            "somebody else has committed to the repo meanwhile",
-            where=repo,
-            expected=f"head {parent}",
-            got=f"head {self.head(repo)}",
-            remedy="run the promotion again; is another pipeline publishing to this repo?",
+        retrying = Retrying(
+            retry=retry_if_exception_type(HubError),
+            stop=stop_after_attempt(self._attempts),
+            wait=wait_exponential_jitter(initial=0.5, max=8, jitter=0.5),
+            reraise=True,
         )
-
-    @_retried
-    def move_tag(self, repo: str, tag: str, revision: str) -> None:
-        """Make a tag point to a revision. The Hub cannot move one: it is deleted and made anew."""
-        now = self.tags(repo).get(tag)
-        if now == revision:
-            return
-        with translated(f"{repo}, tag {tag}"):
-            if now is not None:
-                self._api.delete_tag(repo, tag=tag)
-            self._api.create_tag(repo, tag=tag, revision=revision, exist_ok=True)
-        if self.tags(repo).get(tag) != revision:
-            raise ConflictError(
-                "the tag was moved by somebody else at the same time",
-                where=f"{repo}, tag {tag}",
-                expected=revision,
-                got=str(self.tags(repo).get(tag)),
-                remedy="see who else publishes to this repo, then run again",
-            )
-
-    @_retried
-    def download(
-        self, repo: str, revision: str, target: Path, patterns: Sequence[str] | None = None
-    ) -> Path:
-        """Fetch files of a revision (40 hex digits, never a ref) into a folder."""
-        if len(revision) != 40:
-            raise InputError("not a revision", where=repo, expected="40 hex digits", got=revision)
-        with translated(f"{repo}@{revision}"):
-            self._api.snapshot_download(
-                repo,
-                revision=revision,
-                local_dir=target,
-                allow_patterns=list(patterns) if patterns else None,
-            )
-        return target
-
-    def url(self, repo: str, revision: str) -> str:
-        """Where people see a revision."""
-        return f"{self._api.endpoint}/{repo}/tree/{revision}"
+        return retrying(once)
 
 
-def _folded(message: str) -> str:
-    """A message without the blank lines that the Hub adds and takes away."""
-    return "\n".join(line.strip() for line in message.splitlines() if line.strip())
+def _operations(files: Mapping[str, Path | bytes]) -> list[Any]:
+    from huggingface_hub import CommitOperationAdd
+
+    # Made anew for each attempt: the client keeps notes on its progress in them.
+    return [
+        CommitOperationAdd(path_in_repo=name, path_or_fileobj=content)
+        for name, content in files.items()
+    ]
 
 
-@contextmanager
-def translated(where: str) -> Iterator[None]:
-    """Turn the client's errors into ours, with a remedy."""
-    import httpx2
-    from huggingface_hub.errors import LocalTokenNotFoundError
-
-    try:
-        yield
-    except WhisperRetrainError:
-        raise
-    except LocalTokenNotFoundError as error:
-        raise InputError("no Hub token", where=where, remedy="set HF_TOKEN") from error
-    # Answers are HTTPErrors too; Xet raises the builtin ConnectionError, a lost answer httpx2's.
-    except (httpx2.HTTPError, OSError) as error:
-        raise _from_answer(where, error) from error
-    except ValueError as error:
-        raise InputError("the Hub refused the request", where=where, got=_short(error)) from error
+def _list(patterns: Sequence[str] | None) -> list[str] | None:
+    return None if patterns is None else list(patterns)
 
 
-def _from_answer(where: str, error: Exception) -> Exception:
-    from huggingface_hub import errors as hf
-
-    if isinstance(error, hf.GatedRepoError):
-        return InputError(
-            "access to this repo is gated", where=where, remedy="ask for access on its page"
-        )
-    if isinstance(error, hf.RepositoryNotFoundError):
-        return _not_found(where, error)
-    if isinstance(error, hf.RevisionNotFoundError | hf.RemoteEntryNotFoundError):
-        return InputError("no such revision or file on the Hub", where=where, got=_short(error))
-    if isinstance(error, hf.HfHubHTTPError):
-        return _from_status(where, error)
-    return HubError("the Hub could not be reached", where=where, got=_short(error))
-
-
-def _not_found(where: str, error: Exception) -> InputError:
-    if "Invalid credentials" in str(error):
-        return InputError("the Hub token is not valid", where=where, remedy="set HF_TOKEN")
-    return InputError(
-        "no such repo on the Hub, or no right to see it",
-        where=where,
-        remedy="check the name, and the token's rights for private repos",
-    )
-
-
-def _from_status(where: str, error: Any) -> Exception:
-    status = error.response.status_code if error.response is not None else 0
-    if status == 412:
-        return ConflictError("somebody else has committed to the repo meanwhile", where=where)
-    if status == 401:
-        return InputError("the Hub token is not valid", where=where, remedy="set HF_TOKEN")
-    if status == 403:
-        return InputError(
-            "the Hub token may not do this",
+def _require_revision(revision: str, where: str) -> None:
+    if not REVISION.fullmatch(revision):
+        raise InputError(
+            "a name that moves is no revision",
             where=where,
-            expected="a token with the role write",
-            got=_short(error),
-            remedy="make a token with write access to this namespace",
+            expected="40 hexadecimal digits",
+            got=revision,
+            remedy="resolve it first",
         )
-    if status == 429 or status >= 500 or status == 0:
-        return HubError("the Hub failed", where=where, got=_short(error))
-    return PermanentError("the Hub refused the request", where=where, got=_short(error))
 
 
-def _short(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+def _verify(path: Path, listed: Any, where: str) -> None:
+    """Raise IntegrityError unless a file is what is listed: by sha256, or by git's blob id."""
+    if listed.lfs is not None:
+        expected, found = listed.lfs.sha256, sha256_of(path) if path.is_file() else "no file"
+    else:
+        data = path.read_bytes() if path.is_file() else b""
+        blob = b"blob %d\x00" % len(data) + data
+        expected, found = listed.blob_id, hashlib.sha1(blob, usedforsecurity=False).hexdigest()
+    if found != expected:
+        raise IntegrityError(
+            "a file is not what the Hub lists",
+            where=f"{where}/{listed.path}",
+            expected=expected,
+            got=found,
+            remedy="download into an empty folder",
+        )
