@@ -60,7 +60,8 @@ def curate(
 ) -> Curated:
     """Validate, find duplicates, hold the test set, split, and drop what would leak."""
     policy = config.splits
-    before = before if before.test_policy == test_policy_digest(policy) else _only_taken(before)
+    if before.test_policy != test_policy_digest(policy):
+        before = Before()
     frozen = _frozen(before) if policy.test_set == "frozen" else {}
     rows = sorted(recordings, key=lambda r: (r.key, r.audio_sha256 or "", r.reference or ""))
     notices = _changes_of_test_set(rows, frozen, {s.name for s in config.sources})
@@ -89,11 +90,6 @@ def curate(
 def placed(u: Utterance) -> Placed:
     """What decides the split of an utterance."""
     return Placed(u.id, u.speaker, u.phrase, u.audio_sha256)
-
-
-def _only_taken(before: Before) -> Before:
-    """Under another policy nothing is settled but which of two equal recordings was taken."""
-    return replace(before, cuts={}, utterances={}, test_policy="")
 
 
 def _frozen(before: Before) -> dict[str, Utterance]:

@@ -57,6 +57,11 @@ class ShardJob(Record):
         }
         return f"{REFRESH_PREFIX}/shards/{digest_of(inputs)}"
 
+    @property
+    def name(self) -> str:
+        """A short name, for logs and task runs."""
+        return f"{self.source.name}-{self.key[-8:]}"
+
 
 class ShardRecord(Record):
     """What became of one job: a table of its rows, and a shard of the audio that was decoded."""
@@ -85,7 +90,6 @@ class RefreshPlan(Record):
     def key(self) -> str:
         """S3 prefix of the revision: the digest of all that it depends on."""
         inputs = {
-            "version": REVISION_VERSION,
             "config": revision_config_digest(self.config),
             "sources": [source.model_dump() for source in self.sources],
             "previous": self.previous,
@@ -94,7 +98,6 @@ class RefreshPlan(Record):
 
 
 def revision_config_digest(config: DatasetConfig) -> str:
-    """Digest of those settings that change what a revision holds."""
-    return digest_of(
-        config.model_dump(mode="json", exclude={"min_new_utterances", "min_new_hours"})
-    )
+    """Digest of what changes a revision: settings, and the meaning of the stage itself."""
+    settings = config.model_dump(mode="json", exclude={"min_new_utterances", "min_new_hours"})
+    return digest_of([SHARD_VERSION, REVISION_VERSION, settings])

@@ -178,9 +178,10 @@ def _set_aside_validation(
     """Move a share of the phrases of train to validation, whole phrases only."""
     train = [u for u in utterances if splits.get(u.key) == TRAIN]
     phrases = Counter(u.phrase for u in train)
-    cut = _cut(cuts, "validation", phrases, policy.salt, policy.validation_share)
+    kind = f"validation-{policy.validation_share:g}"
+    cut = _cut(cuts, kind, phrases, policy.salt, policy.validation_share)
     for u in train:
-        if place(policy.salt, "validation", u.phrase) <= cut:
+        if place(policy.salt, kind, u.phrase) <= cut:
             splits[u.key] = VALIDATION
 
 

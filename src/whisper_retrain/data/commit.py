@@ -1,0 +1,199 @@
+"""From the rows of a refresh to a revision: curate, store the tables, write the record last.
+
+A revision's key is the digest of its inputs: the same sources, settings and predecessor make the
+same revision, whoever commits it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Sequence
+
+from whisper_retrain.data.build import PARQUET
+from whisper_retrain.data.curate import Before, Curated, curate, reasons
+from whisper_retrain.data.latest import (
+    is_unchanged,
+    pointed_to,
+    pointer_bytes,
+    pointer_key,
+    revision_at,
+)
+from whisper_retrain.data.manifest import (
+    Utterance,
+    manifest_digest,
+    summarize,
+    test_set_digest,
+)
+from whisper_retrain.data.plan import (
+    REFRESH_PREFIX,
+    SHARD_VERSION,
+    RefreshPlan,
+    ShardRecord,
+    revision_config_digest,
+)
+from whisper_retrain.data.recordings import Recording, from_parquet, to_parquet
+from whisper_retrain.data.splits import test_policy_digest
+from whisper_retrain.data.text import FOLD_VERSION
+from whisper_retrain.data.validation import Quarantined, label_id_counter
+from whisper_retrain.edges.store import ObjectStore
+from whisper_retrain.errors import ConflictError, InputError
+from whisper_retrain.records import Artifact, DatasetRevision
+
+log = logging.getLogger("whisper_retrain.data")
+
+
+def read_table(store: ObjectStore, table: Artifact) -> list[Recording]:
+    return from_parquet(store.read(store.key(table.uri)), Recording)
+
+
+def store_table(
+    store: ObjectStore, name: str, rows: Iterable[object], kind: type[object]
+) -> Artifact:
+    """Store a table under its own digest: written by two at once, it is the same twice."""
+    data = to_parquet(rows, kind)
+    digest = hashlib.sha256(data).hexdigest()
+    return store.write(f"{REFRESH_PREFIX}/{name}/{digest}.parquet", data, PARQUET)
+
+
+def commit_revision(
+    plan: RefreshPlan, shard_records: Sequence[ShardRecord], store: ObjectStore
+) -> DatasetRevision:
+    """Make the revision of a plan whose jobs are done, record last, and point to it.
+
+    Two refreshes at once end in one revision: the later one finds the same already made, or makes
+    its own again on top of what came first.
+    """
+    rows = read_table(store, plan.reused) if plan.reused else []
+    for record in shard_records:
+        rows += read_table(store, record.rows)
+    while True:
+        latest, version = pointed_to(store, pointer_key(plan.config))
+        if latest is not None and is_unchanged(latest, plan.sources, plan.config):
+            return latest
+        if latest is not None and latest.key != plan.previous:
+            log.info("another refresh came first; going on from its revision")
+            plan = plan.model_copy(update={"previous": latest.key})
+        revision = revision_at(store, plan.key) or _make_revision(plan, rows, shard_records, store)
+        try:
+            store.swap(pointer_key(plan.config), pointer_bytes(revision, plan.config), version)
+        except ConflictError:
+            continue
+        return revision
+
+
+def _make_revision(
+    plan: RefreshPlan,
+    rows: Sequence[Recording],
+    shard_records: Sequence[ShardRecord],
+    store: ObjectStore,
+) -> DatasetRevision:
+    previous = revision_at(store, plan.previous) if plan.previous else None
+    earlier = _earlier_utterances(store, previous)
+    before = _before(previous, earlier)
+    curated = curate(rows, plan.config, before, label_id_counter(plan.config.bounds.tokenizer))
+    _check_not_empty(curated, plan)
+    needed = {row.shard for row in rows if row.shard} | {u.shard for u in curated.utterances}
+    shards = _shards(plan, shard_records, previous, needed)
+    revision = _describe(plan, curated, rows, previous, earlier, shards, store)
+    data = revision.model_dump_json(indent=1).encode()
+    # Two refreshes at once make the same record; should they not, the first one stands.
+    store.create(f"{plan.key}/record.json", data)
+    return revision_at(store, plan.key) or revision
+
+
+def _before(previous: DatasetRevision | None, earlier: dict[str, Utterance]) -> Before:
+    """What holds of an earlier revision: nothing, once audio is decoded in another way."""
+    if previous is None or previous.split_state.get("shards") != SHARD_VERSION:
+        return Before()
+    return Before(earlier, previous.split_state, previous.split_state["test_policy"])
+
+
+def _earlier_utterances(
+    store: ObjectStore, previous: DatasetRevision | None
+) -> dict[str, Utterance]:
+    if previous is None:
+        return {}
+    rows = from_parquet(store.read(store.key(previous.manifest.uri)), Utterance)
+    return {u.id: u for u in rows}
+
+
+def _check_not_empty(curated: Curated, plan: RefreshPlan) -> None:
+    splits = {u.split for u in curated.utterances}
+    empty = [name for name in ("train", "validation", "test") if name not in splits]
+    if empty:
+        why = reasons([*(q.reason for q in curated.quarantined), *curated.dropped.values()])
+        raise InputError(
+            f"empty split: {', '.join(empty)}",
+            where=", ".join(source.location for source in plan.sources),
+            expected="utterances in train, validation and test",
+            got=f"{curated.seen} seen; quarantined and dropped: {why}",
+            remedy="more speakers and phrases, a column of speakers, or splits.disjoint = phrase",
+        )
+
+
+def _describe(
+    plan: RefreshPlan,
+    curated: Curated,
+    rows: Sequence[Recording],
+    previous: DatasetRevision | None,
+    earlier: dict[str, Utterance],
+    shards: tuple[Artifact, ...],
+    store: ObjectStore,
+) -> DatasetRevision:
+    """Store the tables of a revision and make its record."""
+    new = [u for u in curated.utterances if _is_new(u, earlier)]
+    new_hours = round(sum(u.duration_s for u in new) / 3600, 6)
+    ordered = sorted(rows, key=lambda r: (r.key, r.origin, r.audio_sha256 or ""))
+    return DatasetRevision(
+        key=plan.key,
+        config_digest=revision_config_digest(plan.config),
+        sources=plan.sources,
+        parent=previous.digest if previous else None,
+        manifest=store_table(store, "manifests", curated.utterances, Utterance),
+        manifest_digest=manifest_digest(curated.utterances),
+        shards=shards,
+        splits=summarize(curated.utterances),
+        test_set_digest=test_set_digest(curated.utterances, FOLD_VERSION),
+        seen=curated.seen,
+        taken=len(curated.utterances),
+        dropped=reasons(curated.dropped.values()),
+        quarantined=reasons(q.reason for q in curated.quarantined),
+        quarantine=store_table(store, "quarantine", curated.quarantined, Quarantined),
+        index=store_table(store, "index", ordered, Recording),
+        new_utterances=len(new),
+        new_hours=new_hours,
+        utterances_ever=len(new) + (previous.utterances_ever if previous else 0),
+        hours_ever=round(new_hours + (previous.hours_ever if previous else 0.0), 6),
+        split_state={
+            **curated.cuts,
+            "test_policy": test_policy_digest(plan.config.splits),
+            "shards": SHARD_VERSION,
+        },
+        leakage=curated.leakage,
+        notices=tuple(curated.notices),
+    )
+
+
+def _shards(
+    plan: RefreshPlan,
+    shard_records: Sequence[ShardRecord],
+    previous: DatasetRevision | None,
+    needed: set[str],
+) -> tuple[Artifact, ...]:
+    """The shards that are needed, in the order of their digests."""
+    known = [
+        *plan.shards,
+        *(previous.shards if previous else ()),
+        *(record.shard for record in shard_records),
+    ]
+    by_digest = {shard.sha256: shard for shard in known if shard and shard.sha256 in needed}
+    return tuple(by_digest[digest] for digest in sorted(by_digest))
+
+
+def _is_new(u: Utterance, earlier: dict[str, Utterance]) -> bool:
+    before = earlier.get(u.id)
+    return before is None or (before.audio_sha256, before.reference) != (
+        u.audio_sha256,
+        u.reference,
+    )
