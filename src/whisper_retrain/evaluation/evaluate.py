@@ -16,6 +16,7 @@ from whisper_retrain.evaluation.lexicon import Lexicon, default_lexicon
 from whisper_retrain.evaluation.rows import Row, rows_digest, rows_to_parquet
 from whisper_retrain.evaluation.scoring import repeated_ngrams, score_pairs
 from whisper_retrain.evaluation.shards import Heard, ShardedTranscription
+from whisper_retrain.evaluation.tiers import TIERS
 from whisper_retrain.evaluation.transcription import Audio, Progress
 from whisper_retrain.records import Artifact, EvaluationReport, total
 
@@ -101,6 +102,7 @@ def summarize(
         words=words,
         characters=total(row.characters for row in rows),
         medical=total(row.medical for row in rows),
+        tiers={tier: total(row.counts(tier) for row in rows) for tier in TIERS},
         runaways=sum(row.runaway for row in rows),
         repetitions=sum(repeated_ngrams(row.hypothesis) for row in rows),
         length_ratio=written / words.reference_length if words.reference_length else 1.0,

@@ -16,7 +16,13 @@ from whisper_retrain.errors import IntegrityError
 from whisper_retrain.evaluation.lexicon import Lexicon, default_lexicon
 from whisper_retrain.evaluation.normalizer import NORMALIZER_VERSION
 from whisper_retrain.evaluation.rows import Evaluation, rows_digest, rows_from_parquet
-from whisper_retrain.records import EvaluationReport, ModelRef, Record, digest_of
+from whisper_retrain.records import (
+    DatasetRevision,
+    EvaluationReport,
+    ModelRef,
+    Record,
+    digest_of,
+)
 
 TRANSCRIBE_VERSION = "v1"
 EVALUATE_VERSION = "v1"
@@ -62,14 +68,17 @@ class EvaluationJob(Record):
 
 def plan_evaluation(
     model: ModelRef,
-    test_set_digest: str,
+    test_set: DatasetRevision | str,
     decoding: DecodingConfig,
     lexicon: Lexicon | None = None,
 ) -> EvaluationJob:
-    """Name an evaluation; `find_report` tells whether it has been made."""
+    """Name an evaluation on a dataset's test split, or on a test set given by its digest.
+
+    `find_report` tells whether it has been made.
+    """
     return EvaluationJob(
         model=model,
-        test_set_digest=test_set_digest,
+        test_set_digest=test_set if isinstance(test_set, str) else test_set.test_set_digest,
         decoding=decoding,
         normalizer_version=NORMALIZER_VERSION,
         lexicon_version=(lexicon or default_lexicon()).version,

@@ -7,12 +7,16 @@ again, decide again and slice differently for ever, without the model or the aud
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
+from whisper_retrain.evaluation.tiers import TIERS
 from whisper_retrain.records import Counts, EvaluationReport, digest_of
 
+NONE = Counts()
+PARTS = tuple(Counts.model_fields)
 COUNTED = ("raw", "words", "characters", "medical")
 """The counts of a row; a parquet column `words_hits` holds `row.words.hits`."""
 
@@ -36,6 +40,14 @@ class Row:
     words: Counts
     characters: Counts
     medical: Counts
+    tiers: Mapping[str, Counts]
+    """Counts by tier; a tier that neither reference nor hypothesis mentions is left out."""
+
+    def counts(self, measure: str) -> Counts:
+        """The counts of a measure: words, raw, characters, medical or a tier."""
+        if measure in COUNTED:
+            return getattr(self, measure)
+        return self.tiers.get(measure, NONE)
 
 
 @dataclass(frozen=True)
@@ -70,19 +82,28 @@ def rows_from_parquet(data: bytes) -> list[Row]:
 
 
 def _flat(row: Row) -> dict[str, Any]:
-    flat = {name: value for name, value in vars(row).items() if name not in COUNTED}
-    for name in COUNTED:
-        counts: Counts = getattr(row, name)
-        flat |= {f"{name}_{part}": getattr(counts, part) for part in Counts.model_fields}
+    flat = {name: value for name, value in vars(row).items() if name in _plain()}
+    for name in (*COUNTED, *TIERS):
+        counts = row.counts(name)
+        flat |= {f"{name}_{part}": getattr(counts, part) for part in PARTS}
     return flat
 
 
 def _row(values: dict[str, Any]) -> Row:
-    counts: dict[str, Any] = {
-        name: Counts(**{part: values.pop(f"{name}_{part}") for part in Counts.model_fields})
-        for name in COUNTED
+    plain = {name: values[name] for name in _plain()}
+    counts = {
+        name: Counts(**{part: values[f"{name}_{part}"] for part in PARTS})
+        for name in (*COUNTED, *TIERS)
     }
-    return Row(**values, **counts)
+    tiers = {name: counts.pop(name) for name in TIERS}
+    plain |= counts
+    return Row(**plain, tiers={name: found for name, found in tiers.items() if found != NONE})
+
+
+@cache
+def _plain() -> dict[str, str]:
+    """Name -> type of the columns that are no counts."""
+    return {f.name: str(f.type) for f in fields(Row) if f.name not in (*COUNTED, "tiers")}
 
 
 def _schema() -> Any:
@@ -90,13 +111,10 @@ def _schema() -> Any:
 
     types = {
         "str": pa.string(),
-        "str | None": pa.string(),
         "float": pa.float64(),
-        "float | None": pa.float64(),
         "int": pa.int64(),
-        "int | None": pa.int64(),
         "bool": pa.bool_(),
     }
-    plain = [(f.name, types[str(f.type)]) for f in fields(Row) if f.name not in COUNTED]
-    counted = [(f"{name}_{part}", pa.int64()) for name in COUNTED for part in Counts.model_fields]
+    plain = [(name, types[kind.removesuffix(" | None")]) for name, kind in _plain().items()]
+    counted = [(f"{name}_{part}", pa.int64()) for name in (*COUNTED, *TIERS) for part in PARTS]
     return pa.schema(plain + counted)

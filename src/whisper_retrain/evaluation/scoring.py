@@ -8,16 +8,15 @@ WER may exceed 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import jiwer
 
 from whisper_retrain.evaluation.lexicon import Lexicon, default_lexicon
 from whisper_retrain.evaluation.normalizer import normalize
+from whisper_retrain.evaluation.tiers import TIERS
 from whisper_retrain.records import Counts
-
-Alignment = Sequence[jiwer.AlignmentChunk]
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,7 @@ class Score:
     words: Counts
     characters: Counts
     medical: Counts
+    tiers: Mapping[str, Counts]
 
 
 def score_pairs(
@@ -36,16 +36,36 @@ def score_pairs(
     """Score aligned lists of texts as they were written, one `Score` an utterance."""
     lexicon = lexicon or default_lexicon()
     left, right = [normalize(r) for r in references], [normalize(h) for h in hypotheses]
-    counted = (
+    counted = zip(
         count_words(references, hypotheses),
         count_words(left, right),
         count_characters(left, right),
-        count_words(
-            [" ".join(lexicon.find(text)) for text in left],
-            [" ".join(lexicon.find(text)) for text in right],
-        ),
+        count_words(_terms(lexicon, left), _terms(lexicon, right)),
+        _count_tiers(lexicon, left, right),
+        strict=True,
     )
-    return [Score(*counts) for counts in zip(*counted, strict=True)]
+    return [Score(*counts) for counts in counted]
+
+
+def _terms(lexicon: Lexicon, texts: Sequence[str]) -> list[str]:
+    return [" ".join(lexicon.find(text)) for text in texts]
+
+
+def _count_tiers(
+    lexicon: Lexicon, references: Sequence[str], hypotheses: Sequence[str]
+) -> list[dict[str, Counts]]:
+    """Counts of each tier's terms, aligned among themselves; tiers without any are left out."""
+    left = [lexicon.find_tiers(text) for text in references]
+    right = [lexicon.find_tiers(text) for text in hypotheses]
+    found: list[dict[str, Counts]] = [{} for _ in references]
+    for tier in TIERS:
+        used = [i for i in range(len(left)) if left[i][tier] or right[i][tier]]
+        counts = count_words(
+            [" ".join(left[i][tier]) for i in used], [" ".join(right[i][tier]) for i in used]
+        )
+        for i, count in zip(used, counts, strict=True):
+            found[i][tier] = count
+    return found
 
 
 def count_words(references: Sequence[str], hypotheses: Sequence[str]) -> list[Counts]:

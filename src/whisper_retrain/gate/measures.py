@@ -8,11 +8,12 @@ from typing import Literal
 import numpy as np
 
 from whisper_retrain.evaluation.rows import Evaluation, Row
+from whisper_retrain.evaluation.tiers import Tier
 from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.gate.statistics import Comparison, Paired, compare, rate_interval
 from whisper_retrain.records import Counts, Interval
 
-Measure = Literal["words", "raw", "characters", "medical"]
+Measure = Literal["words", "raw", "characters", "medical"] | Tier
 
 
 def compare_measure(
@@ -41,8 +42,8 @@ def ordered(evaluation: Evaluation) -> list[Row]:
 
 def paired(left: Sequence[Row], right: Sequence[Row], measure: Measure) -> Paired:
     """Errors of both and reference length, row by row."""
-    a: list[Counts] = [getattr(row, measure) for row in left]
-    b: list[Counts] = [getattr(row, measure) for row in right]
+    a: list[Counts] = [row.counts(measure) for row in left]
+    b: list[Counts] = [row.counts(measure) for row in right]
     return Paired(
         np.array([counts.errors for counts in a], dtype=np.float64),
         np.array([counts.errors for counts in b], dtype=np.float64),
@@ -63,7 +64,7 @@ def measure_interval(
 ) -> Interval:
     """Interval of one model's own error rate, for tables; decisions rest on paired ones."""
     rows = ordered(evaluation)
-    counts: list[Counts] = [getattr(row, measure) for row in rows]
+    counts: list[Counts] = [row.counts(measure) for row in rows]
     return rate_interval(
         np.array([c.errors for c in counts], dtype=np.float64),
         np.array([c.reference_length for c in counts], dtype=np.float64),
