@@ -38,11 +38,13 @@ class Commit:
 
 @dataclass(frozen=True)
 class Account:
-    """Whose token is in use; `role` is read, write or fineGrained, `orgs` those it may change."""
+    """Whose token is in use, and what it may do."""
 
-    name: str
+    user: str
     role: str
-    orgs: tuple[str, ...]
+    """read, write or fineGrained."""
+    organisations: tuple[str, ...]
+    """Those whose repos the user may change."""
     writable: tuple[str, ...] = ()
     """Names (users, organizations or repos) that a fine-grained token may write to."""
 
@@ -51,7 +53,7 @@ class Account:
         namespace = repo.split("/", maxsplit=1)[0]
         if self.role == "fineGrained":
             return bool({namespace, repo} & set(self.writable))
-        return self.role == "write" and namespace in (self.name, *self.orgs)
+        return self.role == "write" and namespace in (self.user, *self.organisations)
 
 
 class Hub(Protocol):
@@ -155,9 +157,9 @@ class HubClient:
         token = found.get("auth", {}).get("accessToken", {})
         scopes = token.get("fineGrained", {}).get("scoped", [])
         return Account(
-            name=str(found["name"]),
+            user=str(found["name"]),
             role=str(token.get("role", "")),
-            orgs=tuple(
+            organisations=tuple(
                 str(org["name"]) for org in found.get("orgs", []) if org.get("roleInOrg") != "read"
             ),
             writable=tuple(
@@ -213,36 +215,40 @@ class HubClient:
         title, _, text = message.partition("\n")
 
         def once() -> str:
-            try:
-                with translated(repo):
-                    info = self.api.create_commit(
-                        repo,
-                        _operations(files),
-                        commit_message=title,
-                        commit_description=text.strip(),
-                        repo_type=kind,
-                        parent_commit=parent,
-                    )
-                    revision = str(info.oid)
-            except (HubError, ConflictError):
-                if (landed := self._landed(repo, message, parent, kind)) is None:
-                    raise
-                return landed
-            # Without a change the client returns the head, whoever moved it, unseen.
-            if revision != parent and revision != self._landed(repo, message, parent, kind):
-                raise ConflictError("somebody else committed first", where=f"{repo}@{revision}")
-            return revision
+            # A look first: the answer of an earlier try may have been lost, and without a change
+            # the client returns the head, whoever moved it, without asking.
+            if (stored := self._stored(repo, message, parent, kind)) is not None:
+                return stored
+            with translated(repo):
+                info = self.api.create_commit(
+                    repo,
+                    _operations(files),
+                    commit_message=title,
+                    commit_description=text.strip(),
+                    repo_type=kind,
+                    parent_commit=parent,
+                )
+            return str(info.oid)
 
         return self._retried(once)
 
-    def _landed(self, repo: str, message: str, parent: str | None, kind: Kind) -> str | None:
-        """The revision, newer than `parent`, that carries the message."""
+    def _stored(self, repo: str, message: str, parent: str | None, kind: Kind) -> str | None:
+        """The commit of this message on top of `parent`; None while `parent` is the head."""
+        head = self.head(repo, kind)
+        if head == parent:
+            return None
         for one in self.history(repo, kind):
             if one.revision == parent:
-                return None
+                break
             if one.message.split() == message.split():
                 return one.revision
-        return None
+        raise ConflictError(
+            "somebody else has committed to the repo meanwhile",
+            where=repo,
+            expected=f"head {parent}",
+            got=f"head {head}",
+            remedy="run it again; is another pipeline publishing to this repo?",
+        )
 
     def move_tag(self, repo: str, tag: str, revision: str, kind: Kind = "model") -> None:
         """Let a tag name a revision, whatever it named before.
@@ -327,9 +333,9 @@ def _list(patterns: Sequence[str] | None) -> list[str] | None:
 def _require_revision(revision: str, where: str) -> None:
     if not REVISION.fullmatch(revision):
         raise InputError(
-            "a name that moves is no revision",
+            "not a revision",
             where=where,
-            expected="40 hexadecimal digits",
+            expected="40 hex digits",
             got=revision,
             remedy="resolve it first",
         )

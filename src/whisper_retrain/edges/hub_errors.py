@@ -70,7 +70,11 @@ def _from_answer(where: str, error: Any) -> WhisperRetrainError:
             "no such repo on the Hub, or no right to read it",
             "check its name, and HF_TOKEN if it is private",
         ),
-        (RevisionNotFoundError, "no such ref in the repo", "use a branch, tag or revision of it"),
+        (
+            RevisionNotFoundError,
+            "no such revision in the repo",
+            "use a branch, tag or revision of it",
+        ),
         (EntryNotFoundError, "no such file in the repo", "check the revision"),
     ]
     for kind, what, remedy in remedies:
@@ -84,10 +88,15 @@ def _from_status(where: str, error: Any) -> WhisperRetrainError:
     got = f"{status}: {_line(error)}"
     if status == 401:
         remedy = "set HF_TOKEN to a valid token, from the Hub's settings, Access Tokens"
-        return InputError("the Hub refused the token", where=where, got=got, remedy=remedy)
+        return InputError("the Hub token is not valid", where=where, got=got, remedy=remedy)
     if status == 403:
-        remedy = "set HF_TOKEN to a token with write access to this namespace"
-        return InputError("the Hub token has no right to this", where=where, got=got, remedy=remedy)
+        return InputError(
+            "the Hub token may not do this",
+            where=where,
+            expected="a token with the role write in this namespace",
+            got=got,
+            remedy="make one in the Hub's settings, Access Tokens, and set HF_TOKEN",
+        )
     if status in {409, 412}:
         return ConflictError("somebody else changed the repo first", where=where, got=got)
     if status == 507:
