@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -90,7 +91,7 @@ def test_the_markdown_has_no_gaps_and_every_table_is_whole() -> None:
     text = card(LATER)
     assert "\n\n\n" not in text
     lines = text.splitlines()
-    for above, below in zip(lines, lines[1:], strict=False):
+    for above, below in itertools.pairwise(lines):
         if above.startswith("|") and below.startswith("|"):
             assert above.count("|") == below.count("|"), (above, below)
 

@@ -11,10 +11,12 @@ import unicodedata
 from dataclasses import dataclass
 
 FOLD_VERSION = "1"
-# Characters that only a wrong decoding puts inside an English word or beside a quote.
+# What only a wrong decoding writes: UTF-8 read byte by byte, control and replacement characters.
 MOJIBAKE = re.compile(
-    "[ÃÂâ][\u0080-\u00bf€™œžŸ‚ƒ„…†‡ˆ‰Š‹Œ]|â€|\ufffd|[a-z]√[a-zïì¥∂]|‚Ä|[\u0080-\u009f]"
+    "[ÃÂâ][\u0080-\u00bf€™œžŸ‚ƒ„…†‡ˆ‰Š‹Œ]|â€|\ufffd|[a-z]√[\u00a0-\u00ff¥∂∫]|‚Ä|[\u0080-\u009f]"
 )
+# No English word goes on with an accented capital: the decoding that wrote it is the wrong one.
+IMPLAUSIBLE = re.compile("[a-z][À-ÞŸŒ]")
 # What a wrong decoding of UTF-8 or of a Mac text came out as; the first that undoes it wins.
 WRONG_DECODINGS = (("cp1252", "utf-8"), ("latin-1", "utf-8"), ("mac_roman", "utf-8"))
 # "doesn√ït": the Mac apostrophe (0xD5) was read as Latin-1, stored as UTF-8, read as Mac Roman.
@@ -32,7 +34,7 @@ class Repair:
 
 
 def fold_phrase(text: str) -> str:
-    """The text without case, accents of width, punctuation and extra blanks.
+    """The text without case, width, punctuation and extra blanks.
 
     "My cough, it's heavy." and "my cough its heavy" are one phrase.
     """
@@ -62,9 +64,13 @@ def undo_mojibake(text: str) -> str | None:
         candidate: str | None = text
         for encode_as, decode_as in zip(chain[::2], chain[1::2], strict=True):
             candidate = _redecoded(candidate, encode_as, decode_as)
-        if candidate is not None and not MOJIBAKE.search(candidate):
+        if candidate is not None and _is_plausible(candidate):
             return candidate.translate(PLAIN_QUOTES)
     return None
+
+
+def _is_plausible(text: str) -> bool:
+    return not MOJIBAKE.search(text) and not IMPLAUSIBLE.search(text)
 
 
 def _redecoded(text: str | None, encode_as: str, decode_as: str) -> str | None:
