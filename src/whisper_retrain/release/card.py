@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from whisper_retrain.config import REPO_PATTERN, ReleaseConfig
@@ -20,8 +19,8 @@ from whisper_retrain.release.scores import (
     percent_text,
     score_text,
 )
+from whisper_retrain.release.templating import render
 
-TEMPLATES = Path(__file__).parent / "templates"
 TASK = "automatic-speech-recognition"
 
 
@@ -32,19 +31,8 @@ def model_card(
     report_uri: str | None = None,
 ) -> str:
     """Markdown with front matter (model-index included); `scores` by role, challenger first."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - Markdown, of names that config and records have checked
-    )
-    template = environment.get_template("model_card.md.jinja")
     values = _values(evidence, scores, config) | {"report_uri": report_uri}
-    text = re.sub(r"\n{3,}", "\n\n", template.render(values))
+    text = re.sub(r"\n{3,}", "\n\n", render("model_card.md.jinja", **values))
     return f"---\n{_front_matter(evidence, scores['challenger'], config)}\n---\n\n{text}"
 
 

@@ -19,6 +19,8 @@ from whisper_retrain.errors import PermanentError, TransientError
 
 SAMPLE_RATE = 16_000
 TIMEOUT_S = 900
+MAX_TOKENS = 128
+"""Enough for one utterance; bounds what a bad model may write."""
 
 
 def transcribe_in_child(folder: Path, audio: Path | None = None) -> str:
@@ -71,8 +73,15 @@ def transcribe(folder: Path, audio: Path | None) -> str:
     asr = pipeline("automatic-speech-recognition", model=str(folder), device="cpu")
     if not isinstance(asr.model, WhisperForConditionalGeneration):
         raise TypeError(f"expected a Whisper model, got {type(asr.model).__name__}")
+    # Without its files transformers makes an empty tokenizer and says nothing. All words of
+    # Whisper's vocabulary come before the id that ends a text.
+    if len(asr.tokenizer) <= asr.model.config.eos_token_id:
+        raise ValueError(f"the tokenizer knows {len(asr.tokenizer)} tokens only")
     samples = read_mono(audio) if audio else np.zeros(SAMPLE_RATE, dtype=np.float32)
-    answer = asr({"raw": samples, "sampling_rate": SAMPLE_RATE})
+    answer = asr(
+        {"raw": samples, "sampling_rate": SAMPLE_RATE},
+        generate_kwargs={"max_new_tokens": MAX_TOKENS if audio else 4},
+    )
     return str(answer["text"])
 
 

@@ -1,0 +1,198 @@
+"""Promotion: one Hub commit, verified as its users will load it, then tags, notification, record.
+
+Acts on a decision, never takes one. Killed at any moment and run again it reaches the same end:
+one commit (found again by the decision digest in its message), one record, one notification.
+Knows nothing of torch or transformers: the probe runs them in a child process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from whisper_retrain.config import ReleaseConfig
+from whisper_retrain.edges.store import sha256_of
+from whisper_retrain.errors import ConflictError, InputError, IntegrityError, PermanentError
+from whisper_retrain.model_files import download_checkpoint
+from whisper_retrain.records import Checkpoint, Promotion
+from whisper_retrain.release.card import model_card
+from whisper_retrain.release.evidence import Evidence, lineage_bytes
+from whisper_retrain.release.notifications import model_promoted
+from whisper_retrain.release.scores import ModelScores, percent_text, short
+from whisper_retrain.release.transaction import (
+    Edges,
+    Intent,
+    begun,
+    carry_out,
+    complete,
+    current_champion,
+    finished,
+    recover,
+)
+
+CARD, LINEAGE = "README.md", "lineage.json"
+TRAILER = "Decision: "
+
+Probe = Callable[[Path], str]
+"""Transcribes the test utterance with the model in a folder: `partial(transcribe_in_child, …)`."""
+
+
+def promote(
+    evidence: Evidence,
+    scores: Mapping[str, ModelScores],
+    probe: Probe,
+    config: ReleaseConfig,
+    edges: Edges,
+    report_uri: str | None = None,
+) -> Promotion:
+    """Publish a challenger that the gate promoted, and make it the champion.
+
+    `scores` by role, with intervals, for the card and the notification. `probe` must say the same
+    of the checkpoint before the push and of what was published.
+    Raises ConflictError when champion or head changed meanwhile, PermanentError when what was
+    published does not do what the checkpoint does; in neither case a tag has moved.
+    """
+    key = evidence.decision.digest
+    refuse_unless_promoted(evidence)
+    if done := finished(edges.store, key):
+        return done
+    recover(config, edges)
+    if (promised := begun(edges.store, key)) is not None:
+        return complete(promised, edges)
+    previous = _champion_as_judged(evidence, config, edges)
+    with TemporaryDirectory(prefix="promotion-") as name:
+        folder = Path(name)
+        checkpoint = folder / "checkpoint"
+        download_checkpoint(edges.store, evidence.run.checkpoint, checkpoint)
+        expected = probe(checkpoint)
+        revision, parent = _publish(evidence, scores, checkpoint, config, edges, report_uri)
+        published = edges.hub.download(config.repo, revision, folder / "published")
+        _verify(evidence.run.checkpoint, published, probe, expected, f"{config.repo}@{revision}")
+    promotion = _promotion(evidence, scores, config, edges, (revision, parent, previous))
+    links = {"model": edges.hub.url(config.repo, revision)}
+    links |= {"report": report_uri} if report_uri else {}
+    old = next(scores[role] for role in ("champion", "baseline") if role in scores)
+    notification = model_promoted(promotion, scores["challenger"], old, links)
+    return carry_out(Intent(key=key, promotion=promotion, notification=notification), edges)
+
+
+def refuse_unless_promoted(evidence: Evidence) -> None:
+    """Raise InputError for any decision but `promote`."""
+    outcome = evidence.decision.outcome
+    if outcome != "promote":
+        raise InputError(
+            "only a decision `promote` is carried out",
+            where=f"decision {short(evidence.decision.digest)}",
+            expected="promote",
+            got=f"{outcome}: {'; '.join(evidence.decision.reasons)}",
+            remedy="read the report; to go back to an earlier champion use the rollback",
+        )
+
+
+def _champion_as_judged(evidence: Evidence, config: ReleaseConfig, edges: Edges) -> str | None:
+    """The champion's revision, provided that it is the one the decision compared with."""
+    first = evidence.decision.first_champion
+    judged = None if first else evidence.champion.model.revision
+    now = current_champion(config, edges.hub)
+    if now != judged:
+        raise ConflictError(
+            "the champion is not the model that the decision compared with",
+            where=f"{config.repo}, tag {config.champion_tag}",
+            expected=judged or "no champion yet",
+            got=now or "no champion",
+            remedy="run the gate again: it compares with the champion as it is now",
+        )
+    return now
+
+
+def _publish(
+    evidence: Evidence,
+    scores: Mapping[str, ModelScores],
+    checkpoint: Path,
+    config: ReleaseConfig,
+    edges: Edges,
+    report_uri: str | None,
+) -> tuple[str, str | None]:
+    """The revision that holds the challenger, and its parent: found, or committed now."""
+    hub, repo = edges.hub, config.repo
+    hub.create_repo(repo, private=config.private)
+    trailer = f"{TRAILER}{evidence.decision.digest}"
+    head = hub.head(repo)
+    history = hub.history(repo) if head else []
+    for commit, parent in zip(history, [*history[1:], None], strict=True):
+        if trailer in commit.message.splitlines():
+            return commit.revision, parent.revision if parent else None
+    files: dict[str, Path | bytes] = {
+        name: checkpoint / name for name in evidence.run.checkpoint.files
+    }
+    files[CARD] = model_card(evidence, scores, config, report_uri).encode()
+    files[LINEAGE] = lineage_bytes(evidence)
+    return hub.commit(repo, files, _message(evidence, scores), head), head
+
+
+def _message(evidence: Evidence, scores: Mapping[str, ModelScores]) -> str:
+    figures = {role: percent_text(one.scores["words"].figure) for role, one in scores.items()}
+    before = ", ".join(f"{role} {wer}" for role, wer in figures.items() if role != "challenger")
+    return "\n".join(
+        [
+            f"Promote challenger: WER {figures['challenger']} ({before})",
+            "",
+            f"{TRAILER}{evidence.decision.digest}",
+            f"Dataset: {evidence.dataset.digest}",
+            f"Training run: {evidence.run.digest}",
+            f"Model: {evidence.run.checkpoint.model_digest}",
+        ]
+    )
+
+
+def _verify(
+    checkpoint: Checkpoint, published: Path, probe: Probe, expected: str, where: str
+) -> None:
+    """The published files are the checkpoint's, and say the same."""
+    for name, artifact in checkpoint.files.items():
+        path = published / name
+        found = sha256_of(path) if path.is_file() else "no such file"
+        if found != artifact.sha256:
+            raise IntegrityError(
+                f"the published {name} is not the checkpoint's; no tag was moved",
+                where=where,
+                expected=f"sha256 {artifact.sha256}",
+                got=found,
+                remedy="look at who else commits to the repo",
+            )
+    if probe(published) != expected:
+        # Neither text is shown: errors are logged and sent to people.
+        raise PermanentError(
+            "the published model transcribes the test utterance differently; no tag was moved",
+            where=where,
+            expected="the checkpoint's transcript",
+            got="another one",
+            remedy="compare the revision's files that are not the checkpoint's",
+        )
+
+
+def _promotion(
+    evidence: Evidence,
+    scores: Mapping[str, ModelScores],
+    config: ReleaseConfig,
+    edges: Edges,
+    revisions: tuple[str, str | None, str | None],
+) -> Promotion:
+    revision, parent, previous = revisions
+    now = edges.clock.now()
+    wer = scores["challenger"].scores["words"]
+    return Promotion(
+        kind="promotion",
+        repo=config.repo,
+        revision=revision,
+        parent_revision=parent,
+        tags=(f"v{now:%Y-%m-%d}-{revision[:7]}", config.champion_tag),
+        decision_digest=evidence.decision.digest,
+        model_digest=evidence.run.checkpoint.model_digest,
+        at=now,
+        previous_revision=previous,
+        wer=wer.figure,
+        wer_interval=wer.interval,
+        test_set_digest=evidence.decision.test_set_digest,
+    )
