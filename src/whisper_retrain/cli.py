@@ -9,6 +9,7 @@ import sys
 
 import typer
 
+from whisper_retrain.doctor.cli import doctor_command
 from whisper_retrain.errors import WhisperRetrainError
 from whisper_retrain.local.stack.cli import app as stack_app
 
@@ -19,6 +20,7 @@ commands = typer.Typer(
     help="Keeps a Whisper model good: refresh, fine-tune, prove, publish.",
 )
 commands.add_typer(stack_app, name="stack")
+commands.command("doctor")(doctor_command)
 
 
 def app() -> None:

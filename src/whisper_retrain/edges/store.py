@@ -189,7 +189,7 @@ class S3Store:
             self._client.delete_object(**self._at(key))
 
 
-def s3_client() -> Any:
+def s3_client(attempts: int = 5) -> Any:
     """A boto3 client with the environment's own settings, and retries that make sense here."""
     import boto3
     from botocore.config import Config
@@ -198,7 +198,7 @@ def s3_client() -> Any:
         signature_version="s3v4",
         connect_timeout=5,
         read_timeout=60,
-        retries={"mode": "standard", "max_attempts": 4},
+        retries={"mode": "standard", "total_max_attempts": attempts},
         s3={"addressing_style": "path"} if os.environ.get("AWS_ENDPOINT_URL_S3") else {},
     )
     return boto3.client("s3", config=config)
