@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from whisper_retrain.records import digest_of
 
@@ -125,6 +125,15 @@ class DatasetConfig(Config):
     min_new_hours: float = Field(
         0.0, title="New speech needed (hours)", description="Either bound is enough.", ge=0
     )
+
+    @field_validator("sources")
+    @classmethod
+    def _names_differ(cls, sources: tuple[DatasetSource, ...]) -> tuple[DatasetSource, ...]:
+        names = [source.name for source in sources]
+        if len(set(names)) < len(names):
+            # Ids of utterances begin with the name of their source.
+            raise ValueError(f"names of sources must differ, got {', '.join(names)}")
+        return sources
 
 
 class BaseModelConfig(Config):

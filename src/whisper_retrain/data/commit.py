@@ -21,9 +21,9 @@ from whisper_retrain.data.latest import (
 )
 from whisper_retrain.data.manifest import (
     Utterance,
+    digest_of_test_set,
     manifest_digest,
     summarize,
-    test_set_digest,
 )
 from whisper_retrain.data.plan import (
     REFRESH_PREFIX,
@@ -33,8 +33,8 @@ from whisper_retrain.data.plan import (
     revision_config_digest,
 )
 from whisper_retrain.data.recordings import Recording, from_parquet, to_parquet
-from whisper_retrain.data.splits import test_policy_digest
-from whisper_retrain.data.text import FOLD_VERSION
+from whisper_retrain.data.review import Review, parse_review
+from whisper_retrain.data.splits import digest_of_test_policy
 from whisper_retrain.data.validation import Quarantined, label_id_counter
 from whisper_retrain.edges.store import ObjectStore
 from whisper_retrain.errors import ConflictError, InputError
@@ -91,7 +91,9 @@ def _make_revision(
     previous = revision_at(store, plan.previous) if plan.previous else None
     earlier = _earlier_utterances(store, previous)
     before = _before(previous, earlier)
-    curated = curate(rows, plan.config, before, label_id_counter(plan.config.bounds.tokenizer))
+    count = label_id_counter(plan.config.bounds.tokenizer)
+    review = _review(plan, store)
+    curated = curate(rows, plan.config, before, count, review)
     _check_not_empty(curated, plan)
     needed = {row.shard for row in rows if row.shard} | {u.shard for u in curated.utterances}
     shards = _shards(plan, shard_records, previous, needed)
@@ -100,6 +102,12 @@ def _make_revision(
     # Two refreshes at once make the same record; should they not, the first one stands.
     store.create(f"{plan.key}/record.json", data)
     return revision_at(store, plan.key) or revision
+
+
+def _review(plan: RefreshPlan, store: ObjectStore) -> Review | None:
+    if plan.review is None:
+        return None
+    return parse_review(store.read(store.key(plan.review.uri)), plan.review.uri)
 
 
 def _before(previous: DatasetRevision | None, earlier: dict[str, Utterance]) -> Before:
@@ -154,7 +162,7 @@ def _describe(
         manifest_digest=manifest_digest(curated.utterances),
         shards=shards,
         splits=summarize(curated.utterances),
-        test_set_digest=test_set_digest(curated.utterances, FOLD_VERSION),
+        test_set_digest=digest_of_test_set(curated.utterances),
         seen=curated.seen,
         taken=len(curated.utterances),
         dropped=reasons(curated.dropped.values()),
@@ -167,7 +175,7 @@ def _describe(
         hours_ever=round(new_hours + (previous.hours_ever if previous else 0.0), 6),
         split_state={
             **curated.cuts,
-            "test_policy": test_policy_digest(plan.config.splits),
+            "test_policy": digest_of_test_policy(plan.config.splits),
             "shards": SHARD_VERSION,
         },
         leakage=curated.leakage,

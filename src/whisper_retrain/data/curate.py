@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from whisper_retrain.config import DatasetConfig
 from whisper_retrain.data.manifest import Utterance
 from whisper_retrain.data.recordings import Recording
+from whisper_retrain.data.review import Review
 from whisper_retrain.data.splits import (
     TEST,
     VAULT,
@@ -19,13 +20,14 @@ from whisper_retrain.data.splits import (
     Placed,
     Side,
     assign_splits,
+    digest_of_test_policy,
     leakage_matrix,
-    test_policy_digest,
 )
 from whisper_retrain.data.text import fold_phrase, repair_reference
 from whisper_retrain.data.validation import (
     CountLabelIds,
     Quarantined,
+    quarantine,
     validate,
 )
 from whisper_retrain.errors import IntegrityError
@@ -56,17 +58,21 @@ class Curated:
 
 
 def curate(
-    recordings: Iterable[Recording], config: DatasetConfig, before: Before, count: CountLabelIds
+    recordings: Iterable[Recording],
+    config: DatasetConfig,
+    before: Before,
+    count: CountLabelIds,
+    review: Review | None = None,
 ) -> Curated:
     """Validate, find duplicates, hold the test set, split, and drop what would leak."""
-    policy = config.splits
-    if before.test_policy != test_policy_digest(policy):
+    policy, review = config.splits, review or Review()
+    if before.test_policy != digest_of_test_policy(policy):
         before = Before()
-    frozen = _frozen(before) if policy.test_set == "frozen" else {}
-    rows = sorted(recordings, key=lambda r: (r.key, r.audio_sha256 or "", r.reference or ""))
-    notices = _changes_of_test_set(rows, frozen, {s.name for s in config.sources})
+    frozen, notices = _frozen(before, review) if policy.test_set == "frozen" else ({}, [])
+    rows = [_reviewed(row, review) for row in recordings]
+    rows.sort(key=lambda r: (r.key, r.audio_sha256 or "", r.reference or ""))
     fresh, held = _without_frozen(rows, frozen)
-    candidates, quarantined = _validated(fresh, config, count)
+    candidates, quarantined = _validated(fresh, config, count, review)
     kept, duplicates = _without_duplicates(candidates, frozen, before)
     assignment = _assign(kept, config, before, frozen)
     utterances = [
@@ -80,11 +86,26 @@ def curate(
         dropped=assignment.dropped,
         cuts=assignment.cuts,
         leakage=leakage_matrix(map(placed, utterances), {u.id: u.split for u in utterances}),
-        notices=notices,
+        notices=[
+            *notices,
+            *_changes_of_test_set(rows, frozen, review),
+            *_unknown_to(rows, frozen, review),
+        ],
     )
     check_conservation(curated)
     check_disjoint(utterances, config)
     return curated
+
+
+def _reviewed(row: Recording, review: Review) -> Recording:
+    return replace(row, reference=review.corrected.get(row.key, row.reference))
+
+
+def _unknown_to(
+    rows: Sequence[Recording], frozen: Mapping[str, Utterance], review: Review
+) -> list[str]:
+    unknown = review.utterances - {row.key for row in rows} - frozen.keys()
+    return [f"review-unknown: {key} is in no source" for key in sorted(unknown)]
 
 
 def placed(u: Utterance) -> Placed:
@@ -92,12 +113,23 @@ def placed(u: Utterance) -> Placed:
     return Placed(u.id, u.speaker, u.phrase, u.audio_sha256)
 
 
-def _frozen(before: Before) -> dict[str, Utterance]:
-    return {u.id: u for u in before.utterances.values() if u.split in HELD_OUT}
+def _frozen(before: Before, review: Review) -> tuple[dict[str, Utterance], list[str]]:
+    """The test set as it was, but for what a person reviewed, which is named."""
+    frozen = {u.id: u for u in before.utterances.values() if u.split in HELD_OUT}
+    notices: list[str] = []
+    for key in sorted(review.excluded & frozen.keys()):
+        del frozen[key]
+        notices.append(f"test-set-reviewed: {key} is excluded")
+    for key in sorted(review.corrected.keys() & frozen.keys()):
+        text = repair_reference(review.corrected[key]).text
+        if frozen[key].reference != text:
+            frozen[key] = replace(frozen[key], reference=text, phrase=fold_phrase(text))
+            notices.append(f"test-set-reviewed: reference of {key} is corrected")
+    return frozen, notices
 
 
 def _changes_of_test_set(
-    rows: Sequence[Recording], frozen: Mapping[str, Utterance], sources: set[str]
+    rows: Sequence[Recording], frozen: Mapping[str, Utterance], review: Review
 ) -> list[str]:
     """What a source says differently of the frozen test set, which stays as it is."""
     found: dict[str, list[Recording]] = defaultdict(list)
@@ -106,13 +138,12 @@ def _changes_of_test_set(
             found[row.key].append(row)
     notices = []
     for key, utterance in sorted(frozen.items()):
-        if key not in found:
+        texts = {repair_reference(r.reference or "").text for r in found[key]}
+        if not found[key]:
             notices.append(f"test-set-removed: {key} is gone from its source and is kept")
         elif all(r.audio_sha256 != utterance.audio_sha256 for r in found[key]):
             notices.append(f"test-set-changed: audio of {key} is another one in its source")
-        elif all(
-            repair_reference(r.reference or "").text != utterance.reference for r in found[key]
-        ):
+        elif utterance.reference not in texts and key not in review.corrected:
             notices.append(f"test-set-changed: reference of {key} is another one in its source")
     return notices
 
@@ -136,17 +167,20 @@ def _differs(row: Recording, frozen: Mapping[str, Utterance]) -> bool:
 
 
 def _validated(
-    rows: Sequence[Recording], config: DatasetConfig, count: CountLabelIds
+    rows: Sequence[Recording], config: DatasetConfig, count: CountLabelIds, review: Review
 ) -> tuple[list[Utterance], list[Quarantined]]:
     utterances: list[Utterance] = []
     quarantined: list[Quarantined] = []
     for row in rows:
         repair = repair_reference(row.reference or "")
-        fault = validate(row, repair, config.bounds, count)
+        fault = validate(row, repair, config.bounds, count, overruled=row.key in review.kept)
+        if row.key in review.excluded:
+            fault = quarantine(row, "excluded-by-review", "excluded", "the review file")
         if fault is not None:
             quarantined.append(fault)
-        else:
-            utterances.append(_utterance(row, repair.text, ", ".join(repair.notes)))
+            continue
+        notes = [*repair.notes, *(["reviewed"] if row.key in review.utterances else [])]
+        utterances.append(_utterance(row, repair.text, ", ".join(notes)))
     return utterances, quarantined
 
 
@@ -219,6 +253,8 @@ def _assign(
     sides: dict[str, Side] = {
         u.phrase: "test" if u.split in HELD_OUT else "train" for u in before.utterances.values()
     }
+    # A corrected reference of the test set may have become a phrase that train has.
+    sides.update({u.phrase: "test" for u in frozen.values()})
     found = assign_splits([placed(u) for u in utterances], config.splits, before.cuts, sides)
     if not frozen:
         return found

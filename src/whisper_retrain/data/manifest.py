@@ -12,6 +12,7 @@ from pathlib import Path
 
 from whisper_retrain.data.recordings import from_parquet
 from whisper_retrain.edges.store import ObjectStore
+from whisper_retrain.evaluation.normalizer import NORMALIZER_VERSION
 from whisper_retrain.records import DatasetRevision, SplitSummary, canonical_json
 
 
@@ -56,10 +57,10 @@ def manifest_digest(utterances: Iterable[Utterance]) -> str:
     return digest.hexdigest()
 
 
-def test_set_digest(utterances: Iterable[Utterance], normalizer_version: str) -> str:
+def digest_of_test_set(utterances: Iterable[Utterance]) -> str:
     """Digest of the test set: ids, audio digests, references and the normalizer's version."""
     rows = sorted((u.id, u.audio_sha256, u.reference) for u in utterances if u.split == "test")
-    return hashlib.sha256(canonical_json([normalizer_version, rows])).hexdigest()
+    return hashlib.sha256(canonical_json([NORMALIZER_VERSION, rows])).hexdigest()
 
 
 def summarize(utterances: Iterable[Utterance]) -> dict[str, SplitSummary]:

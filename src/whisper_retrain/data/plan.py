@@ -8,12 +8,13 @@ from __future__ import annotations
 from whisper_retrain.config import Columns, DatasetConfig, DatasetSource
 from whisper_retrain.data.decoding import DECODING_VERSION
 from whisper_retrain.data.text import FOLD_VERSION
+from whisper_retrain.evaluation.normalizer import NORMALIZER_VERSION
 from whisper_retrain.records import Artifact, Record, SourceRevision, digest_of
 
 REFRESH_PREFIX = "refresh/v1"
 # Bump when a shard's rows or audio would come out differently from the same bytes.
 SHARD_VERSION = f"1-decoding-{DECODING_VERSION}"
-REVISION_VERSION = f"1-fold-{FOLD_VERSION}"
+REVISION_VERSION = f"1-fold-{FOLD_VERSION}-normalizer-{NORMALIZER_VERSION}"
 # Small enough to be lost and done again, large enough that S3 requests don't matter.
 SHARD_ROWS = 300
 
@@ -84,6 +85,7 @@ class RefreshPlan(Record):
     reused: Artifact | None
     reused_rows: int
     shards: tuple[Artifact, ...]
+    review: Artifact | None
     jobs: tuple[ShardJob, ...]
 
     @property

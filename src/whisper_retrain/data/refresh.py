@@ -6,18 +6,28 @@ pointer to the latest revision is the only thing that changes.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 
 from whisper_retrain.config import DatasetConfig
+from whisper_retrain.data import listing_source
 from whisper_retrain.data.build import Progress, build_shard
 from whisper_retrain.data.commit import commit_revision, read_table, store_table
 from whisper_retrain.data.latest import enough_new, is_unchanged, latest_revision
-from whisper_retrain.data.plan import SHARD_VERSION, RefreshPlan, ShardJob, ShardRecord
+from whisper_retrain.data.plan import (
+    REFRESH_PREFIX,
+    SHARD_VERSION,
+    RefreshPlan,
+    ShardJob,
+    ShardRecord,
+)
 from whisper_retrain.data.recordings import Recording
+from whisper_retrain.data.review import parse_review
 from whisper_retrain.data.sources import plan_source, resolve_sources
 from whisper_retrain.edges.store import ObjectStore
-from whisper_retrain.records import DatasetRevision, SourceRevision
+from whisper_retrain.errors import InputError
+from whisper_retrain.records import Artifact, DatasetRevision, SourceRevision
 
 __all__ = [
     "RefreshPlan",
@@ -62,6 +72,7 @@ def plan_refresh(
         reused=store_table(store, "plans", reused, Recording) if reused else None,
         reused_rows=len(reused),
         shards=previous.shards if previous else (),
+        review=_store_review(config, sources, store),
         jobs=tuple(jobs),
     )
 
@@ -70,6 +81,24 @@ def _index(store: ObjectStore, revision: DatasetRevision) -> list[Recording]:
     if revision.index is None or revision.split_state.get("shards") != SHARD_VERSION:
         return []
     return read_table(store, revision.index)
+
+
+def _store_review(
+    config: DatasetConfig, sources: Sequence[SourceRevision], store: ObjectStore
+) -> Artifact | None:
+    """Keep the review file as it was when the sources were resolved; checked before any work."""
+    if config.review is None:
+        return None
+    data = listing_source.read_bytes(config.review)
+    parse_review(data, config.review)
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != sources[-1].revision:
+        raise InputError(
+            "the review file changed while it was being read",
+            where=config.review,
+            remedy="refresh again",
+        )
+    return store.write(f"{REFRESH_PREFIX}/reviews/{digest}.csv", data, "text/csv; charset=utf-8")
 
 
 def refresh_dataset(

@@ -41,7 +41,7 @@ class Assignment:
     cuts: dict[str, str]
 
 
-def test_policy_digest(policy: SplitPolicy) -> str:
+def digest_of_test_policy(policy: SplitPolicy) -> str:
     """Digest of what the test set depends on; with another, a new test set begins."""
     names = {"disjoint", "test_share", "test_speakers", "vault_share", "salt"}
     return digest_of(policy.model_dump(mode="json", include=names))

@@ -5,7 +5,7 @@ Pure: works on what was measured, so that other bounds need no audio to be read 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from whisper_retrain.config import ValidationBounds
@@ -17,6 +17,8 @@ CountLabelIds = Callable[[str], int]
 SPECIAL_LABEL_IDS = 5
 # English takes 3 to 5 bytes a label id and drug names about 2.5; nobody speaks below 2.
 BYTES_PER_LABEL_ID = 2
+# What a person who has listened may overrule; the rest can't be trained on whoever says so.
+OVERRULABLE = frozenset({"too-short", "silent", "clipped", "mojibake", "implausible-speaking-rate"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,54 +50,65 @@ def quarantine(recording: Recording, reason: str, figure: object, bound: object)
 
 
 def validate(
-    recording: Recording, repair: Repair, bounds: ValidationBounds, count: CountLabelIds
+    recording: Recording,
+    repair: Repair,
+    bounds: ValidationBounds,
+    count: CountLabelIds,
+    *,
+    overruled: bool = False,
 ) -> Quarantined | None:
-    """The first bound that the utterance breaks, or None."""
-    return _check_audio(recording, bounds) or _check_reference(recording, repair, bounds, count)
+    """The first bound that the utterance breaks, or None.
+
+    `overruled`: a person has listened and wants it kept; then only what can't be used counts.
+    """
+    faults = _all_faults(recording, repair, bounds, count)
+    return next((f for f in faults if not (overruled and f.reason in OVERRULABLE)), None)
 
 
-def _check_audio(recording: Recording, bounds: ValidationBounds) -> Quarantined | None:
-    duration_s = recording.duration_s
+def _all_faults(
+    recording: Recording, repair: Repair, bounds: ValidationBounds, count: CountLabelIds
+) -> Iterator[Quarantined]:
     if recording.audio_sha256 is None:
         reason, _, detail = (recording.failure or "undecodable").partition(": ")
-        return quarantine(recording, reason, detail or "no audio", "a recording")
+        yield quarantine(recording, reason, detail or "no audio", "a recording")
+        return
+    yield from _audio_faults(recording, bounds)
+    yield from _reference_faults(recording, repair, bounds, count)
+
+
+def _audio_faults(recording: Recording, bounds: ValidationBounds) -> Iterator[Quarantined]:
+    duration_s = recording.duration_s
     if duration_s < bounds.min_duration_s:
-        return quarantine(recording, "too-short", f"{duration_s:.3f} s", bounds.min_duration_s)
-    if duration_s > bounds.max_duration_s:
-        return quarantine(recording, "too-long", f"{duration_s:.3f} s", bounds.max_duration_s)
+        yield quarantine(recording, "too-short", f"{duration_s:.3f} s", bounds.min_duration_s)
+    if duration_s > bounds.max_duration_s or recording.shard is None:
+        yield quarantine(recording, "too-long", f"{duration_s:.3f} s", bounds.max_duration_s)
     if recording.level_dbfs < bounds.min_level_dbfs:
-        return quarantine(
-            recording, "silent", f"{recording.level_dbfs:.1f} dBFS", bounds.min_level_dbfs
-        )
+        level = f"{recording.level_dbfs:.1f} dBFS"
+        yield quarantine(recording, "silent", level, bounds.min_level_dbfs)
     if recording.clipped_share > bounds.max_clipped_share:
-        return quarantine(
-            recording, "clipped", f"{recording.clipped_share:.3f}", bounds.max_clipped_share
-        )
-    return None
+        share = f"{recording.clipped_share:.3f}"
+        yield quarantine(recording, "clipped", share, bounds.max_clipped_share)
 
 
-def _check_reference(
+def _reference_faults(
     recording: Recording, repair: Repair, bounds: ValidationBounds, count: CountLabelIds
-) -> Quarantined | None:
+) -> Iterator[Quarantined]:
     if recording.reference is None:
-        return quarantine(recording, "reference-not-text", "none", "text")
+        yield quarantine(recording, "reference-not-text", "none", "text")
+        return
     letters = len(fold_phrase(repair.text))
     if letters == 0:
-        return quarantine(recording, "empty-reference", "0 letters", "1 letter")
+        yield quarantine(recording, "empty-reference", "0 letters", "1 letter")
+        return
     if repair.mojibake:
-        return quarantine(recording, "mojibake", repair.text[:80], "text that can be decoded")
+        yield quarantine(recording, "mojibake", repair.text[:80], "text that can be decoded")
     label_ids = count(repair.text)
     if label_ids > bounds.max_label_ids:
-        return quarantine(recording, "too-many-label-ids", label_ids, bounds.max_label_ids)
+        yield quarantine(recording, "too-many-label-ids", label_ids, bounds.max_label_ids)
     rate = letters / recording.duration_s
     if not bounds.min_characters_per_s <= rate <= bounds.max_characters_per_s:
-        return quarantine(
-            recording,
-            "implausible-speaking-rate",
-            f"{rate:.1f} characters/s",
-            f"{bounds.min_characters_per_s} to {bounds.max_characters_per_s}",
-        )
-    return None
+        bound = f"{bounds.min_characters_per_s} to {bounds.max_characters_per_s}"
+        yield quarantine(recording, "implausible-speaking-rate", f"{rate:.1f} characters/s", bound)
 
 
 def label_id_counter(tokenizer: str | None) -> CountLabelIds:
