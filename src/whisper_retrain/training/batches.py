@@ -28,7 +28,7 @@ class StepPlan:
     full_context: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # told apart by identity: hashing all durations costs
 class BatchPlan:
     """All steps of a training over utterances of these durations."""
 

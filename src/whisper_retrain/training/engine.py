@@ -129,7 +129,7 @@ def _optimization(
     if config.lora_rank:
         add_adapters(model, config.lora_rank)
     if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        whisper.checkpoint_activations(model)
     loss = whisper.WhisperLoss(model, SpecAugment() if config.spec_augment else None)
     loss.to(device.torch).train()
     if config.compile:

@@ -20,6 +20,7 @@ from whisper_retrain.config import DecodingConfig
 from whisper_retrain.errors import InputError
 from whisper_retrain.training.features import HOP, LogMel
 from whisper_retrain.training.speech import IGNORED, Labels, Piece
+from whisper_retrain.training.weights import TIED
 
 # A fortieth of the peak rate of Whisper's pre-training (Radford et al. 2022, table 17), by width.
 LEARNING_RATES = {384: 3.75e-5, 512: 2.5e-5, 768: 1.25e-5, 1024: 6.25e-6, 1280: 4.4e-6}
@@ -39,9 +40,14 @@ def load_model(directory: Path) -> Any:
             remedy="choose a Whisper checkpoint as the base model",
         )
     model, report = WhisperForConditionalGeneration.from_pretrained(
-        directory, dtype=torch.float32, attn_implementation="sdpa", output_loading_info=True
+        directory,
+        dtype=torch.float32,
+        attn_implementation="sdpa",
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are in the report
     )
-    missing = {*report["missing_keys"], *map(str, report["mismatched_keys"])} - {"proj_out.weight"}
+    missing = {*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])}
+    missing.discard(TIED)
     if missing:
         raise InputError(
             "weights of the base model don't fit its config.json",
@@ -108,6 +114,13 @@ def default_learning_rate(model: Any) -> float:
     """By the size whose width is nearest."""
     width = int(model.config.d_model)
     return LEARNING_RATES[min(LEARNING_RATES, key=lambda known: abs(known - width))]
+
+
+def checkpoint_activations(model: Any) -> None:
+    """Keep no activations inside layers but compute them again in the backward pass."""
+    # transformers renamed it; older releases know only the former name.
+    enable = getattr(model, "activation_checkpointing_enable", None)
+    (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
 
 
 @contextmanager

@@ -1,0 +1,399 @@
+"""The two recipes that benchmarks/training.py compares, and the speech that they train on.
+
+One process trains one recipe once (`python benchmarks/training_recipes.py ORDER.json RESULT.json`),
+so that peak memory is its own.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from whisper_retrain.config import DecodingConfig, TrainingConfig
+from whisper_retrain.training.batches import BatchPlan
+from whisper_retrain.training.compute import peak_flop_per_s, peak_memory_bytes, synchronize
+from whisper_retrain.training.devices import Device
+from whisper_retrain.training.features import SAMPLE_RATE
+from whisper_retrain.training.model import (
+    WhisperLoss,
+    checkpoint_activations,
+    default_learning_rate,
+    labels_for,
+    load_model,
+    mend_generation_config,
+)
+from whisper_retrain.training.optimization import Optimization
+from whisper_retrain.training.speech import Example, Labels, Speech, collate, prefetched
+
+SIZES = {  # width, layers, heads: openai/whisper-small.en and -medium.en
+    "tiny": (384, 4, 6),
+    "small": (768, 12, 12),
+    "medium": (1024, 24, 16),
+}
+PROBES = {"silence": 0.0, "noise": 0.01, "hum": 0.05}  # amplitude
+PROBE_S = 5.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """One training: recipe, model, data and the settings that differ from the defaults."""
+
+    recipe: str = "ours"
+    seed: int = 1
+    steps: int = 55
+    batch_size: int = 16
+    warmup_steps: int = 5
+    device: str = "cpu"
+    size: str = "demo"
+    corpus: str = ""
+    base: str = ""
+    utterances: int = 0
+    skip_steps: int = 0
+    settings: tuple[tuple[str, Any], ...] = ()
+    gradient_checkpointing: bool = False
+    score: bool = False
+
+    @property
+    def config(self) -> TrainingConfig:
+        """The training configuration of our recipe."""
+        return TrainingConfig(
+            max_steps=self.steps,
+            batch_size=self.batch_size,
+            warmup_steps=self.warmup_steps,
+            seed=self.seed,
+            gradient_checkpointing=self.gradient_checkpointing,
+            **dict(self.settings),
+        )
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """The least that training asks of an utterance."""
+
+    id: str
+    reference: str
+    duration_s: float
+    speaker: str = ""
+
+
+class CharacterTokenizer:
+    """Stands in where no tokenizer files are: about as many ids a second as real speech has."""
+
+    prefix_tokens = (50257, 50362)
+    eos_token_id = 50256
+
+    def __call__(self, text: str, **_: Any) -> Any:
+        ids = [1000 + ord(letter) % 256 for letter in text[::4]]
+        return type("Encoding", (), {"input_ids": ids})()
+
+
+def demo_speech(corpus: Path) -> Speech:
+    """The demo's recordings: voices and sentences of the test split are in no training split."""
+    import pyarrow.parquet as pq
+    import soundfile
+    import soxr
+
+    from whisper_retrain.local.demo.speakers import DEMO_TEST_SPEAKERS, DEMO_VALIDATION_SPEAKERS
+
+    waves: dict[str, np.ndarray] = {}
+    splits: dict[str, list[Spoken]] = {"train": [], "validation": []}
+    for path in sorted(corpus.glob("*.parquet")):
+        for row in pq.read_table(path).to_pylist():
+            samples, rate = soundfile.read(io.BytesIO(row["path"]["bytes"]), dtype="float32")
+            wave = soxr.resample(samples, rate, SAMPLE_RATE).astype(np.float32)
+            waves[row["id"]] = wave
+            speaker = row["speaker_id"]
+            if speaker in DEMO_VALIDATION_SPEAKERS:
+                continue  # the benchmark picks nothing by validation
+            split = "validation" if speaker in DEMO_TEST_SPEAKERS else "train"
+            splits[split].append(
+                Spoken(row["id"], row["sentence"], len(wave) / SAMPLE_RATE, str(speaker))
+            )
+    return Speech(splits["train"], splits["validation"], lambda utterance: waves[utterance.id])
+
+
+def synthetic_speech(count: int) -> Speech:
+    """Noise as long as the utterances of the PaulMooney dataset: 2 to 10 s, 4.6 s in the mean."""
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal(SAMPLE_RATE * 30).astype(np.float32) * 0.1
+    durations = np.clip(rng.gamma(6.0, 4.6 / 6.0, count), 2.0, 10.0)
+    utterances = [
+        Spoken(str(n), "x" * round(15 * seconds), float(seconds))
+        for n, seconds in enumerate(durations)
+    ]
+    return Speech(
+        utterances, utterances[:1], lambda u: noise[: round(u.duration_s * SAMPLE_RATE)].copy()
+    )
+
+
+def random_model(size: str) -> Any:
+    """Random weights of a known size; the speed is that of trained ones."""
+    from transformers import WhisperConfig, WhisperForConditionalGeneration
+
+    width, layers, heads = SIZES[size]
+    torch.manual_seed(0)
+    config = WhisperConfig(
+        vocab_size=51864,
+        d_model=width,
+        encoder_layers=layers,
+        decoder_layers=layers,
+        encoder_attention_heads=heads,
+        decoder_attention_heads=heads,
+        encoder_ffn_dim=4 * width,
+        decoder_ffn_dim=4 * width,
+    )
+    return WhisperForConditionalGeneration(config)
+
+
+def prepared(order: Order) -> tuple[Any, Labels, Speech]:
+    """Model, label maker and speech of an order."""
+    if order.size == "demo":
+        model = load_model(Path(order.base))
+        mend_generation_config(model, DecodingConfig())
+        labels = labels_for(model, Path(order.base), DecodingConfig())
+        return model, labels, demo_speech(Path(order.corpus))
+    model = random_model(order.size)
+    labels = Labels(CharacterTokenizer(), model.config.decoder_start_token_id, 448)
+    return model, labels, synthetic_speech(order.utterances or 512)
+
+
+class Clock:
+    """Times steps, the first few left out: they warm up kernels and allocators."""
+
+    def __init__(self, device: torch.device, skip_steps: int) -> None:
+        self.device, self.skip_steps = device, skip_steps
+        self.steps, self.audio_s, self._began, self.seconds = 0, 0.0, 0.0, 0.0
+        self.loss = float("nan")
+
+    def start(self) -> None:
+        """Before the first step."""
+        self._began = time.perf_counter()
+
+    def tick(self, audio_s: float) -> None:
+        """After each step."""
+        self.steps += 1
+        if self.steps == self.skip_steps:
+            synchronize(self.device)
+            self._began = time.perf_counter()
+        elif self.steps > self.skip_steps:
+            self.audio_s += audio_s
+            synchronize(self.device)
+            self.seconds = time.perf_counter() - self._began
+
+
+def train_ours(order: Order, model: Any, labels: Labels, speech: Speech) -> dict[str, Any]:
+    """Our recipe: the engine's own step on the engine's own plan."""
+    device = Device("auto", force_cpu=order.device == "cpu")
+    config = order.config
+    if order.gradient_checkpointing:
+        checkpoint_activations(model)
+    loss = WhisperLoss(model).to(device.torch).train()
+    if config.compile:
+        model.model.compile(dynamic=True)
+    rate = config.learning_rate or default_learning_rate(model)
+    optimization = Optimization(loss, labels, config, device, rate)
+    plan = BatchPlan(
+        tuple(u.duration_s for u in speech.train),
+        config.batch_size,
+        config.seed,
+        config.bucket_batches,
+        config.full_context_share,
+    )
+
+    def load(step: Any) -> list[Example]:
+        chosen = [speech.train[index] for index in step.indices]
+        return [Example(u.id, speech.audio(u), labels.ids(u.reference)) for u in chosen]
+
+    clock, flop = Clock(device.torch, order.skip_steps), 0.0
+    clock.start()
+    for step, examples in prefetched((plan.at(s) for s in range(config.max_steps)), load):
+        result = optimization.step(step, examples)
+        flop += result.flop if clock.steps >= order.skip_steps else 0.0
+        clock.tick(result.audio_s)
+    return {**_figures(clock, device), "flop_per_s": flop / clock.seconds, "loss": result.loss}
+
+
+def train_stock(order: Order, model: Any, labels: Labels, speech: Speech) -> dict[str, Any]:
+    """The stock recipe: Seq2SeqTrainer, features of 30 s made beforehand, the usual collator."""
+    from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments, TrainerCallback
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    device = Device("auto", force_cpu=order.device == "cpu")
+    clock = Clock(device.torch, order.skip_steps)
+    model.config.use_cache = False
+    mean_s = float(np.mean([u.duration_s for u in speech.train])) * order.batch_size
+
+    class Timer(TrainerCallback):  # type: ignore[misc]
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            if clock.steps == 0:
+                clock.start()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            clock.tick(mean_s)
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = Seq2SeqTrainingArguments(
+            output_dir=folder,
+            per_device_train_batch_size=order.batch_size,
+            max_steps=order.steps,
+            learning_rate=order.config.learning_rate or default_learning_rate(model),
+            warmup_steps=order.warmup_steps,
+            bf16=device.precision == torch.bfloat16,
+            gradient_checkpointing=order.gradient_checkpointing,
+            gradient_checkpointing_kwargs={"use_reentrant": False},
+            use_cpu=order.device == "cpu",
+            seed=order.seed,
+            data_seed=order.seed,
+            save_strategy="no",
+            report_to=[],
+            logging_steps=1000,
+            disable_tqdm=True,
+            remove_unused_columns=False,
+            dataloader_num_workers=0 if order.device == "cpu" else 4,
+        )
+        began = time.perf_counter()
+        rows = stored_rows(Path(folder), model, labels, speech)
+        preparing_s = time.perf_counter() - began
+        trainer = Seq2SeqTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=rows,
+            data_collator=UsualCollator(labels),
+            callbacks=[Timer()],
+        )
+        loss = trainer.train().training_loss
+    return {**_figures(clock, device), "preparing_s": preparing_s, "loss": loss}
+
+
+def stored_rows(folder: Path, model: Any, labels: Labels, speech: Speech) -> Any:
+    """Features on disk and label ids, as `datasets.map(prepare_dataset)` leaves them."""
+    from transformers import WhisperFeatureExtractor
+
+    bins = model.config.num_mel_bins
+    extractor = WhisperFeatureExtractor(feature_size=bins)
+    shape = (len(speech.train), bins, 3000)
+    features = np.memmap(folder / "features", np.float32, "w+", shape=shape)
+    for row, utterance in enumerate(speech.train):
+        wave = speech.audio(utterance)
+        features[row] = extractor(wave, sampling_rate=SAMPLE_RATE).input_features[0]
+    features.flush()
+    ids = [labels.ids(utterance.reference) for utterance in speech.train]
+    return StoredRows(features, [(labels.start_id, *row) for row in ids])
+
+
+class StoredRows(torch.utils.data.Dataset[dict[str, Any]]):
+    """Rows of a prepared dataset."""
+
+    def __init__(self, features: np.ndarray, ids: list[tuple[int, ...]]) -> None:
+        self.features, self.ids = features, ids
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return {"input_features": self.features[row], "labels": self.ids[row]}
+
+
+class UsualCollator:
+    """DataCollatorSpeechSeq2SeqWithPadding of the Hugging Face course and the notebook."""
+
+    def __init__(self, labels: Labels) -> None:
+        self.labels = labels
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        width = max(len(row["labels"]) for row in rows)
+        targets = torch.full((len(rows), width), -100)
+        for number, row in enumerate(rows):
+            targets[number, : len(row["labels"])] = torch.tensor(row["labels"])
+        if bool((targets[:, 0] == self.labels.start_id).all()):
+            targets = targets[:, 1:]  # the model puts it before the labels itself
+        features = torch.from_numpy(np.stack([row["input_features"] for row in rows]))
+        return {"input_features": features, "labels": targets}
+
+
+def _figures(clock: Clock, device: Device) -> dict[str, Any]:
+    return {
+        "audio_s_per_s": clock.audio_s / clock.seconds,
+        "seconds_per_step": clock.seconds / (clock.steps - clock.skip_steps),
+        "peak_memory_bytes": peak_memory_bytes(device.torch),
+    }
+
+
+def scored(model: Any, labels: Labels, speech: Speech) -> dict[str, Any]:
+    """Errors and words of each test utterance, decoded with 30 s, and words said of no speech."""
+    from whisper_retrain.evaluation.normalizer import normalize
+    from whisper_retrain.evaluation.scoring import count_words
+    from whisper_retrain.training.validation import Validator, quiet_transformers
+
+    quiet_transformers()
+    device = Device("float32", force_cpu=True)
+    loss = WhisperLoss(model.cpu())
+    model.config.use_cache = True
+
+    def load(utterance: Spoken) -> Example:
+        return Example(utterance.id, speech.audio(utterance), labels.ids(utterance.reference))
+
+    validator = Validator(speech.validation, load, labels, DecodingConfig(), device)
+    result = validator.run(loss, lambda *_: None)
+    ordered = sorted(speech.validation, key=lambda u: u.id)
+    counts = count_words(
+        [normalize(u.reference) for u in ordered], [normalize(t) for t in result.hypotheses]
+    )
+    return {
+        "wer": result.wer,
+        "errors": [c.errors for c in counts],
+        "words": [c.reference_length for c in counts],
+        "speakers": [u.speaker for u in ordered],
+        "probes": _probed(model, labels),
+    }
+
+
+@torch.no_grad()
+def _probed(model: Any, labels: Labels) -> dict[str, list[str]]:
+    """What the model writes where nothing is said: three takes of silence, noise and hum."""
+    texts: dict[str, list[str]] = {}
+    time_s = np.arange(round(PROBE_S * SAMPLE_RATE)) / SAMPLE_RATE
+    for name, amplitude in PROBES.items():
+        for take in range(3):
+            rng = np.random.default_rng(take)
+            wave = rng.standard_normal(len(time_s))
+            if name == "hum":
+                wave = np.sin(2 * np.pi * (50 + 10 * take) * time_s)
+            example = Example(name, (amplitude * wave).astype(np.float32), (0,))
+            piece = collate([example], labels, 0.0, full_context=True)
+            features = WhisperLoss(model).log_mel(piece.waves)
+            ids = model.generate(features, max_new_tokens=64, do_sample=False)
+            texts.setdefault(name, []).append(
+                labels.tokenizer.batch_decode(ids, skip_special_tokens=True)[0]
+            )
+    return texts
+
+
+def run(order: Order) -> dict[str, Any]:
+    """Train, and score if asked."""
+    model, labels, speech = prepared(order)
+    recipe = {"ours": train_ours, "stock": train_stock, "base": lambda *_: {}}[order.recipe]
+    result = recipe(order, model, labels, speech)
+    if order.device == "cuda":
+        result["peak_flop_per_s"] = peak_flop_per_s(torch.device("cuda"), torch.bfloat16, 1.0)
+    elif order.recipe == "ours":
+        result["peak_flop_per_s"] = peak_flop_per_s(torch.device("cpu"), torch.float32)
+    if order.score:
+        result |= scored(model, labels, speech)
+    return {**asdict(order), **result}
+
+
+if __name__ == "__main__":
+    fields = json.loads(Path(sys.argv[1]).read_text())
+    fields["settings"] = tuple(tuple(pair) for pair in fields["settings"])
+    Path(sys.argv[2]).write_text(json.dumps(run(Order(**fields))))

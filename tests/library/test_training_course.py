@@ -1,0 +1,71 @@
+"""What follows from the validations so far: best step, patience, what to keep."""
+
+from __future__ import annotations
+
+import pytest
+
+from whisper_retrain.config import TrainingConfig
+from whisper_retrain.training.course import Course
+
+
+def config(**changes: object) -> TrainingConfig:
+    return TrainingConfig(**{"max_steps": 100, "eval_steps": 10, "patience": 2, **changes})
+
+
+def after(*wers: float, step: int | None = None) -> Course:
+    found = {10 * (n + 1): wer for n, wer in enumerate(wers)}
+    return Course(step=step if step is not None else max(found, default=0), wers=found)
+
+
+def test_the_best_step_has_the_lowest_wer_and_is_the_earliest_of_equals() -> None:
+    assert after(0.3, 0.1, 0.2, 0.1).best_step == 20
+
+
+def test_the_base_model_is_never_the_best_step() -> None:
+    course = after(0.3, 0.2)
+    course.wers[0] = 0.05
+    assert course.best_step == 20
+
+
+def test_without_a_validation_there_is_no_best_step() -> None:
+    assert after().best_step is None
+
+
+def test_patience_counts_validations_without_a_better_wer() -> None:
+    assert not after(0.3, 0.2, 0.25).out_of_patience(config())
+    assert after(0.3, 0.2, 0.25, 0.21).out_of_patience(config())
+    assert after(0.3, 0.2, 0.2, 0.2).out_of_patience(config())  # equal is not better
+
+
+def test_the_last_step_is_always_validated() -> None:
+    assert after(0.3, step=100).validation_is_due(config())
+    assert Course(step=37).validation_is_due(config(max_steps=37))
+    assert not Course(step=37).validation_is_due(config())
+
+
+def test_a_step_is_validated_once() -> None:
+    assert not after(0.3).validation_is_due(config())
+
+
+def test_the_base_model_is_validated_if_asked_for() -> None:
+    assert Course().validation_is_due(config())
+    assert not Course().validation_is_due(config(validate_base=False))
+
+
+@pytest.mark.parametrize(
+    ("average", "wanted"),
+    [("none", [20]), ("last", [20, 40, 50]), ("best", [20, 30])],
+)
+def test_the_best_and_what_may_be_averaged_are_kept(average: str, wanted: list[int]) -> None:
+    course = after(0.5, 0.1, 0.2, 0.4, 0.3)
+    assert course.wanted(config(average=average, average_count=2)) == wanted
+
+
+def test_the_time_left_counts_steps_and_validations() -> None:
+    course = Course(step=60, training_s=120.0)
+    assert course.eta_s(config(), validation_s=5.0) == 40 * 2.0 + 4 * 5.0
+
+
+def test_a_course_survives_its_way_through_json() -> None:
+    course = after(0.3, 0.2)
+    assert Course.model_validate_json(course.model_dump_json()) == course
