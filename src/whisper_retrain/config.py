@@ -43,7 +43,8 @@ class DatasetSource(Config):
     kind: Literal["hub", "folder", "s3"] = Field("hub", title="Kind")
     location: str = Field(
         title="Location",
-        description="Hub repo (namespace/name), folder, or s3://bucket/prefix with a listing.",
+        description="Hub repo (namespace/name); folder, .zip or .tar, or s3://bucket/prefix, "
+        "with a listing in it.",
         min_length=1,
     )
     ref: str = Field("main", title="Ref", description="Branch, tag or revision of a Hub repo.")

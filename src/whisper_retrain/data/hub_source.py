@@ -7,67 +7,24 @@ revision, since the Hub client may answer for a branch from a stale cache withou
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from whisper_retrain.config import Columns, DatasetSource
 from whisper_retrain.data.plan import SHARD_ROWS, ShardJob, columns_of
 from whisper_retrain.data.recordings import RawRow, text_or_none
-from whisper_retrain.errors import HubError, InputError
+from whisper_retrain.edges.hub_errors import translated
+from whisper_retrain.errors import InputError
 from whisper_retrain.records import SourceRevision, digest_of
 
 BATCH_ROWS = 32
-
-
-@contextmanager
-def hub_errors(where: str) -> Iterator[None]:
-    """The Hub client's errors as ours: what a person must mend, and what is worth a retry."""
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    try:
-        yield
-    except RepositoryNotFoundError as error:
-        raise InputError(
-            "no such dataset repo on the Hub, or no right to read it",
-            where=where,
-            got=str(error).splitlines()[0],
-            remedy="check the repo's name, and HF_TOKEN if it is private",
-        ) from error
-    except RevisionNotFoundError as error:
-        raise InputError(
-            "no such ref in the repo", where=where, remedy="use an existing branch, tag or revision"
-        ) from error
-    except LocalEntryNotFoundError as error:
-        raise HubError("a file could not be fetched", where=where, got=str(error)) from error
-    except HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", 0)
-        if status in {401, 403}:
-            raise InputError(
-                "the Hub refused the token", where=where, got=str(status), remedy="check HF_TOKEN"
-            ) from error
-        raise HubError("the Hub failed", where=where, got=str(error).splitlines()[0]) from error
-    except (OSError, RuntimeError) as error:
-        raise _from_transport(where, error) from error
-
-
-def _from_transport(where: str, error: Exception) -> Exception:
-    name = f"{type(error).__module__}.{type(error).__name__}"
-    if isinstance(error, OSError) and error.errno == 28:
-        return InputError("no room left on disk", where=where, remedy="free space or set HF_HOME")
-    return HubError("the Hub could not be reached", where=where, got=f"{name}: {error}")
 
 
 def resolve(source: DatasetSource) -> SourceRevision:
     """The 40-hex commit that the ref of a Hub repo names now."""
     from huggingface_hub import HfApi
 
-    with hub_errors(f"{source.location}@{source.ref}"):
+    with translated(f"{source.location}@{source.ref}"):
         info = HfApi().repo_info(source.location, repo_type="dataset", revision=source.ref)
     return SourceRevision(name=source.name, location=source.location, revision=str(info.sha))
 
@@ -78,7 +35,7 @@ def origins(source: DatasetSource, revision: str) -> dict[str, str]:
     from huggingface_hub.hf_api import RepoFile
 
     columns = digest_of(columns_of(source))[:12]
-    with hub_errors(f"{source.location}@{revision}"):
+    with translated(f"{source.location}@{revision}"):
         tree = list(
             HfApi().list_repo_tree(
                 source.location, repo_type="dataset", revision=revision, recursive=True
@@ -189,7 +146,7 @@ def _open(source: DatasetSource, revision: str, file: str) -> Any:
     from huggingface_hub import HfApi
 
     where = f"{source.location}/{file}@{revision}"
-    with hub_errors(where):
+    with translated(where):
         path = HfApi().hf_hub_download(
             source.location, file, repo_type="dataset", revision=revision
         )

@@ -220,8 +220,9 @@ def _parse_parquet(data: bytes, where: str) -> tuple[list[dict[str, Any]], list[
 def read_rows(job: ShardJob, listing: bytes) -> Iterator[RawRow]:
     """The rows of a job's part of a listing, each read when it is asked for."""
     tree = open_tree(job.source.location)
+    stamps = tree.stamps()
     for row in from_parquet(listing, ListedRow):
-        data, failure = (None, row.failure) if row.failure else _bytes_of(tree, row)
+        data, failure = (None, row.failure) if row.failure else _bytes_of(tree, row, stamps)
         yield RawRow(
             id=row.id,
             reference=row.reference,
@@ -233,7 +234,11 @@ def read_rows(job: ShardJob, listing: bytes) -> Iterator[RawRow]:
         )
 
 
-def _bytes_of(tree: Tree, row: ListedRow) -> tuple[bytes | None, str | None]:
+def _bytes_of(
+    tree: Tree, row: ListedRow, stamps: dict[str, str]
+) -> tuple[bytes | None, str | None]:
+    if row.path in stamps and row.origin != f"{row.path}|{stamps[row.path]}":
+        return None, "changed-file: not the file that the refresh began with"
     try:
         return tree.read(row.path), None
     except FileNotFoundError:

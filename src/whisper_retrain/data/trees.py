@@ -1,16 +1,21 @@
-"""Folders and S3 prefixes as the same thing: relative paths with a stamp that changes with content.
+"""Folders, archives and S3 prefixes as one thing: paths with a stamp that changes with content.
 
-Knows nothing of listings. Nothing outside the folder can be read: neither by `..`, nor by an
-absolute path, nor by a symbolic link.
+Knows nothing of listings. Nothing outside the place can be read: neither by `..`, nor by an
+absolute path, nor by a symbolic link. Archives are read in place and never unpacked.
 """
 
 from __future__ import annotations
 
 import os
+import tarfile
+import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from whisper_retrain.errors import InputError
+
+TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
 
 
 class OutsideError(ValueError):
@@ -27,8 +32,12 @@ class Tree(Protocol):
 
 
 def open_tree(location: str) -> Tree:
-    """The folder or S3 prefix at a location."""
-    return S3Tree(location) if location.startswith("s3://") else FolderTree(location)
+    """The folder, archive or S3 prefix at a location."""
+    if location.startswith("s3://"):
+        return S3Tree(location)
+    if location.endswith(".zip"):
+        return ZipTree(location)
+    return TarTree(location) if location.endswith(TAR_ENDINGS) else FolderTree(location)
 
 
 def inside(path: str) -> str:
@@ -74,6 +83,72 @@ class FolderTree:
         if not self._is_inside(target):
             raise OutsideError(f"{path!r} leads out of the folder")
         return target.read_bytes()
+
+
+class ZipTree:
+    """A zip archive; the stamp of a file is its size and checksum."""
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+        try:
+            self._archive = zipfile.ZipFile(location)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise _no_archive(location, error) from error
+
+    def stamps(self) -> dict[str, str]:
+        """Path -> stamp of every file; raises InputError for a path that leads out."""
+        files = [info for info in self._archive.infolist() if not info.is_dir()]
+        return {_member(i.filename, self.location): f"{i.file_size}:{i.CRC:08x}" for i in files}
+
+    def read(self, path: str) -> bytes:
+        """Bytes of a file; raises FileNotFoundError."""
+        try:
+            return self._archive.read(path)
+        except KeyError as error:
+            raise FileNotFoundError(path) from error
+        except (OSError, zipfile.BadZipFile, zlib.error) as error:
+            raise _no_archive(f"{self.location}/{path}", error) from error
+
+
+class TarTree:
+    """A tar archive; the stamp of a file is its size and time of change. Links are left away."""
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+        try:
+            self._archive = tarfile.open(location)  # noqa: SIM115  # open as long as the tree is
+            self._members = {_member(m.name, location): m for m in self._archive if m.isfile()}
+        except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+            raise _no_archive(location, error) from error
+
+    def stamps(self) -> dict[str, str]:
+        """Path -> stamp of every file."""
+        return {path: f"{m.size}:{m.mtime}" for path, m in self._members.items()}
+
+    def read(self, path: str) -> bytes:
+        """Bytes of a file; raises FileNotFoundError."""
+        if path not in self._members:
+            raise FileNotFoundError(path)
+        file = self._archive.extractfile(self._members[path])
+        return file.read() if file else b""
+
+
+def _member(name: str, location: str) -> str:
+    try:
+        return inside(name)
+    except OutsideError as error:
+        raise InputError(
+            "the archive holds a path that leads out of it",
+            where=location,
+            got=name,
+            remedy="do not trust this archive; pack it again without such paths",
+        ) from error
+
+
+def _no_archive(location: str, error: Exception) -> InputError:
+    return InputError(
+        "not a whole archive", where=location, got=str(error), remedy="fetch or pack it again"
+    )
 
 
 class S3Tree:
