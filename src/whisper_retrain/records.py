@@ -238,6 +238,8 @@ class RuleOutcome(Record):
     figure: float | None
     bound: float | None
     interval: Interval | None = None
+    probability: float | None = None
+    utterances: tuple[str, ...] = ()
     reason: str
 
 
@@ -252,6 +254,7 @@ class Decision(Record):
     rules: tuple[RuleOutcome, ...]
     reasons: tuple[str, ...]
     first_champion: bool = False
+    looks: int = 0
 
 
 class Promotion(Record):

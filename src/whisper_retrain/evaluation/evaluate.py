@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from whisper_retrain.edges.store import ObjectStore, write_record
 from whisper_retrain.errors import InputError
 from whisper_retrain.evaluation.jobs import EvaluationJob, find_report
 from whisper_retrain.evaluation.lexicon import Lexicon, default_lexicon
 from whisper_retrain.evaluation.rows import Row, rows_digest, rows_to_parquet
 from whisper_retrain.evaluation.scoring import repeated_ngrams, score_pairs
-from whisper_retrain.evaluation.shards import Heard, ShardedTranscription
+from whisper_retrain.evaluation.shards import Extras, Heard, ShardedTranscription
 from whisper_retrain.evaluation.tiers import TIERS
 from whisper_retrain.evaluation.transcription import Audio, Progress
 from whisper_retrain.records import Artifact, EvaluationReport, total
@@ -45,12 +47,13 @@ def evaluate(
         return found
     if not utterances:
         raise InputError("the test set is empty", where="test split", remedy="see the splits")
-    shards = ShardedTranscription(job, model_dir, store, audio, device, progress).run(utterances)
+    transcription = ShardedTranscription(job, model_dir, store, audio, device, progress)
+    shards, extras = transcription.run(utterances), transcription.extras(utterances)
     heard = [item for shard in shards for item in shard.items]
     rows = make_rows(utterances, heard, lexicon or default_lexicon())
     artifact = store.write(f"{job.prefix}rows.parquet", rows_to_parquet(rows))
     wall_s = sum(shard.wall_s for shard in shards)
-    report = summarize(rows, job, artifact, wall_s)
+    report = summarize(rows, job, artifact, wall_s, extras)
     write_record(store, f"{job.prefix}record.json", report)
     return report
 
@@ -84,11 +87,17 @@ def make_rows(
 
 
 def summarize(
-    rows: Sequence[Row], job: EvaluationJob, artifact: Artifact, wall_s: float
+    rows: Sequence[Row],
+    job: EvaluationJob,
+    artifact: Artifact,
+    wall_s: float,
+    extras: Extras | None = None,
 ) -> EvaluationReport:
     """The report of these rows."""
     audio_s = sum(row.duration_s for row in rows)
     words = total(row.words for row in rows)
+    latencies = extras.latencies_s if extras else ()
+    p50, p95 = np.percentile(latencies, [50, 95]) if latencies else (0.0, 0.0)
     written = words.hits + words.substitutions + words.insertions
     return EvaluationReport(
         model=job.model,
@@ -107,6 +116,9 @@ def summarize(
         repetitions=sum(repeated_ngrams(row.hypothesis) for row in rows),
         length_ratio=written / words.reference_length if words.reference_length else 1.0,
         real_time_factor=wall_s / audio_s if audio_s else 0.0,
+        probes=extras.probes if extras else {},
+        latency_p50_s=float(p50),
+        latency_p95_s=float(p95),
         rows=artifact,
         rows_digest=rows_digest(rows),
     )

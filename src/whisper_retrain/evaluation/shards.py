@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from whisper_retrain.edges.store import ObjectStore
 from whisper_retrain.evaluation.jobs import EvaluationJob
+from whisper_retrain.evaluation.probes import PROBES_VERSION, Speech, make_probes, run_probes
 from whisper_retrain.evaluation.transcription import (
     Audio,
     Progress,
@@ -21,12 +22,17 @@ from whisper_retrain.evaluation.transcription import (
     estimate_snr_db,
     heartbeat,
 )
-from whisper_retrain.records import Record, canonical_json
+from whisper_retrain.records import ProbeResult, Record, canonical_json
 
 if TYPE_CHECKING:
     from whisper_retrain.data.manifest import Utterance
 
 SHARD_BATCHES = 8
+SHORT_S = 8.0
+PROBE_SPEECH = 12
+"""Utterances that the probes are made of: the first by id that last no longer than SHORT_S."""
+TIMED = 8
+"""Utterances that are transcribed one by one to tell the latency."""
 
 
 class Heard(Record):
@@ -45,6 +51,13 @@ class TranscriptShard(Record):
     items: tuple[Heard, ...]
     wall_s: float
     device: str
+
+
+class Extras(Record):
+    """What is measured beside the test set's texts."""
+
+    probes: dict[str, ProbeResult]
+    latencies_s: tuple[float, ...]
 
 
 @dataclass
@@ -68,6 +81,27 @@ class ShardedTranscription:
         self._done, self._total = 0, len(ordered)
         shards = [ordered[start : start + size] for start in range(0, len(ordered), size)]
         return [self._shard(number, part) for number, part in enumerate(shards)]
+
+    def extras(self, utterances: Sequence[Utterance]) -> Extras:
+        """Hallucination probes, and the seconds that single utterances take; from S3 if there."""
+        key = f"{self.job.transcripts}extras-{PROBES_VERSION}.json"
+        if stored := self.store.read_versioned(key):
+            return Extras.model_validate_json(stored[0])
+        transcriber = self._load()
+        with heartbeat(lambda s: self._report(0, f"probes running for {s:.0f} s")):
+            short = [u for u in sorted(utterances, key=lambda u: u.id) if u.duration_s <= SHORT_S]
+            speech = [Speech(self.audio(u), u.reference) for u in short[:PROBE_SPEECH]]
+            batch = self.job.decoding.batch_size
+            probes = run_probes(make_probes(speech), transcriber.transcribe, batch)
+            latencies = [self._latency(transcriber, u) for u in _spread(utterances, TIMED)]
+        extras = Extras(probes=probes, latencies_s=tuple(latencies))
+        self.store.write(key, canonical_json(extras.model_dump(mode="json")), "application/json")
+        return extras
+
+    def _latency(self, transcriber: Transcriber, utterance: Utterance) -> float:
+        audio, start = self.audio(utterance), time.monotonic()
+        transcriber.transcribe([audio])
+        return time.monotonic() - start
 
     def _shard(self, number: int, utterances: Sequence[Utterance]) -> TranscriptShard:
         key = f"{self.job.transcripts}shard-{number:05d}.json"
@@ -114,6 +148,12 @@ class ShardedTranscription:
     def _report(self, more: int, note: str) -> None:
         self._done += more
         self.progress(self._done, self._total, f"{self.job.model.name}: {note}")
+
+
+def _spread(utterances: Sequence[Utterance], count: int) -> Sequence[Utterance]:
+    """Some utterances, from the shortest to the longest."""
+    ordered = by_length(utterances)
+    return ordered[:: max(1, len(ordered) // count)][:count]
 
 
 def by_length(utterances: Sequence[Utterance]) -> list[Utterance]:

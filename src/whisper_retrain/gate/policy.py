@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from whisper_retrain.config import Config
+from whisper_retrain.errors import InputError
 
 PresetName = Literal["strict", "default", "shadow"]
 
@@ -69,6 +70,61 @@ class GatePolicy(Config):
         description="With fewer in the references, the medical rule only informs.",
         ge=1,
     )
+    min_speakers: int = Field(
+        1, title="Least speakers", description="Of the test set, where they are known.", ge=1
+    )
+    general_margin: float = Field(
+        0.02,
+        title="General-speech margin (WER)",
+        description="WER on everyday speech must surely not rise by more.",
+        gt=0,
+        lt=1,
+    )
+    slice_margin: float = Field(
+        0.03,
+        title="Slice margin (WER)",
+        description="No large slice may surely rise by more.",
+        gt=0,
+        lt=1,
+    )
+    min_slice_words: int = Field(
+        100, title="Least slice (words)", description="Smaller slices are not looked at.", ge=1
+    )
+    min_guarded_words: int = Field(
+        1000,
+        title="Least guarded slice (words)",
+        description="From here on a slice must be proven free of harm; below, harm must be.",
+        ge=1,
+    )
+    safety_share: float = Field(
+        0.01,
+        title="Critical errors allowed (share)",
+        description="New ones less those put right, of the utterances with such words.",
+        ge=0,
+        le=1,
+    )
+    min_term_occurrences: int = Field(
+        3, title="Least occurrences of a term", description="Rarer ones are not watched.", ge=1
+    )
+    probe_margin: float = Field(
+        0.1,
+        title="Hallucination margin (share)",
+        description="Of the probes on which text may newly appear.",
+        ge=0,
+        le=1,
+    )
+    max_latency_ratio: float | None = Field(
+        None,
+        title="Slower by at most (factor)",
+        description="Of one utterance; none: not looked at, since machines differ.",
+        gt=0,
+    )
+    own_terms: tuple[str, ...] = Field(
+        (),
+        title="Own medical terms",
+        description='"term" or "tier: term" with tier drug, diagnosis, symptom, anatomy or'
+        " procedure.",
+    )
     shadow: bool = Field(
         False,
         title="Shadow",
@@ -76,7 +132,7 @@ class GatePolicy(Config):
     )
 
 
-PRESETS: dict[PresetName, GatePolicy] = {
+PRESETS: dict[str, GatePolicy] = {
     "strict": GatePolicy(
         name="strict",
         alpha=0.01,
@@ -84,6 +140,11 @@ PRESETS: dict[PresetName, GatePolicy] = {
         medical_margin=0.005,
         guard_alpha=0.025,
         min_words=1000,
+        min_speakers=10,
+        general_margin=0.005,
+        slice_margin=0.02,
+        safety_share=0.0,
+        probe_margin=0.0,
     ),
     "default": GatePolicy(),
     "shadow": GatePolicy(name="shadow", shadow=True),
@@ -93,3 +154,19 @@ PRESETS: dict[PresetName, GatePolicy] = {
 def preset(name: PresetName) -> GatePolicy:
     """A policy by name."""
     return PRESETS[name]
+
+
+def load_policy(path: str) -> GatePolicy:
+    """A policy from a YAML file; what it leaves out keeps its default."""
+    import yaml
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            return GatePolicy.model_validate(yaml.safe_load(file) or {})
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(
+            "the policy could not be read",
+            where=path,
+            expected=f"{', '.join(PRESETS)}, or a YAML file with fields of GatePolicy",
+            got=str(error),
+        ) from error

@@ -19,7 +19,7 @@ speakers weigh alike, and mapped back to points of WER.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -160,16 +160,18 @@ def block_totals(pairs: Paired, labels: Sequence[Hashable]) -> Floats:
 
 def resample(blocks: Floats, replicates: int, rng: np.random.Generator) -> Floats:
     """Totals of `replicates` samples of as many blocks, with replacement: (replicates, 3)."""
-    count = len(blocks)
-    parts = []
-    step = max(1, CHUNK // count)
+    return np.concatenate([weights @ blocks for weights in draws(len(blocks), replicates, rng)])
+
+
+def draws(blocks: int, replicates: int, rng: np.random.Generator) -> Iterator[Floats]:
+    """How often each block is drawn in each replicate: arrays (some replicates, blocks)."""
+    step = max(1, CHUNK // blocks)
     for first in range(0, replicates, step):
         rows = min(step, replicates - first)
-        drawn = rng.integers(0, count, (rows, count), dtype=np.int32)
-        drawn += (np.arange(rows, dtype=np.int32) * count)[:, None]
-        weights = np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)
-        parts.append(weights @ blocks)
-    return np.concatenate(parts)
+        drawn = rng.integers(0, blocks, (rows, blocks), dtype=np.int32)
+        drawn += (np.arange(rows, dtype=np.int32) * blocks)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=rows * blocks)
+        yield counts.reshape(rows, blocks).astype(np.float64)
 
 
 def stretch(blocks: int, alpha: float) -> float:

@@ -1,0 +1,94 @@
+"""Scores of two JSONL files, references and hypotheses: the gate's figures without the gate.
+
+Knows nothing of models, S3 or Prefect, and imports no torch.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from whisper_retrain.errors import InputError
+from whisper_retrain.evaluation.scoring import Score, score_pairs
+from whisper_retrain.evaluation.tiers import TIERS
+from whisper_retrain.records import Counts, total
+
+SHOWN = 3
+
+
+def score_files(references: Path, hypotheses: Path) -> dict[str, Any]:
+    """Figure name -> counts and rates over all utterances.
+
+    Each line holds {"id": ..., "text": ...}; both files must hold the same ids. Raises InputError
+    with the line or the ids at fault.
+    """
+    said, written = read_texts(references), read_texts(hypotheses)
+    if said.keys() != written.keys():
+        odd = sorted(said.keys() ^ written.keys())
+        raise InputError(
+            "the files do not hold the same ids",
+            where=f"{references}, {hypotheses}",
+            expected=f"{len(said)} ids in both",
+            got=f"{len(odd)} in one only, first: {', '.join(odd[:SHOWN])}",
+        )
+    scores = score_pairs(list(said.values()), [written[key] for key in said])
+    return {"utterances": len(scores), **summarize_scores(scores)}
+
+
+def summarize_scores(scores: list[Score]) -> dict[str, dict[str, float | int | None]]:
+    """Corpus figures: raw and normalised words, characters, medical terms and their tiers."""
+    figures = {
+        "raw_wer": total(score.raw for score in scores),
+        "wer": total(score.words for score in scores),
+        "cer": total(score.characters for score in scores),
+        "medical_wer": total(score.medical for score in scores),
+    }
+    for tier in TIERS:
+        figures[f"{tier}_wer"] = total(score.tiers.get(tier, Counts()) for score in scores)
+    return {name: _figures(counts) for name, counts in figures.items()}
+
+
+def _figures(counts: Counts) -> dict[str, float | int | None]:
+    length = counts.reference_length
+    return {
+        "rate": counts.error_rate if length else None,
+        "recall": counts.recall if length else None,
+        "reference_length": length,
+        **counts.model_dump(),
+    }
+
+
+def read_texts(path: Path) -> dict[str, str]:
+    """id -> text of a JSONL file."""
+    texts: dict[str, str] = {}
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            continue
+        try:
+            item = json.loads(line)
+            key, text = str(item["id"]), item["text"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise _bad_line(path, number, line.strip()[:80]) from error
+        if not isinstance(text, str) or key in texts:
+            raise _bad_line(path, number, "a text that is no string, or an id seen before")
+        texts[key] = text
+    if not texts:
+        raise InputError("the file holds no utterance", where=str(path))
+    return texts
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError("the file could not be read", where=str(path), got=str(error)) from error
+
+
+def _bad_line(path: Path, number: int, got: str) -> InputError:
+    return InputError(
+        "not a line of a score file",
+        where=f"{path}, line {number}",
+        expected='{"id": "...", "text": "..."}, each id once',
+        got=got,
+    )

@@ -1,0 +1,88 @@
+"""Past decisions with all that went into them, and what they would be today; no model is run.
+
+Knows S3 only by the few calls it needs. A case is stored under the digest of its decision; the
+rows are not copied, they lie where the evaluation left them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from whisper_retrain.evaluation.rows import Evaluation
+from whisper_retrain.gate.decision import decide
+from whisper_retrain.gate.policy import GatePolicy
+from whisper_retrain.records import Decision, EvaluationReport, Record
+
+CASES = "gate/cases/v1/"
+
+
+class CaseStore(Protocol):
+    """What the archive needs of S3."""
+
+    def keys(self, prefix: str) -> Iterator[str]: ...
+    def read(self, key: str) -> bytes: ...
+    def write(self, key: str, data: bytes, content_type: str = ...) -> Any: ...
+
+
+class Case(Record):
+    """One decision and what it was made from."""
+
+    at: datetime
+    champion: EvaluationReport
+    challenger: EvaluationReport
+    guard: tuple[EvaluationReport, EvaluationReport] | None = None
+    policy: GatePolicy
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A case and the decision as it comes out now."""
+
+    case: Case
+    decision: Decision
+
+    @property
+    def identical(self) -> bool:
+        """Whether every figure, bound and reason came out as before."""
+        return self.decision == self.case.decision
+
+    @property
+    def changed(self) -> bool:
+        """Whether the outcome is another one."""
+        return self.decision.outcome != self.case.decision.outcome
+
+
+def save_case(store: CaseStore, case: Case) -> str:
+    """Store a case; returns its key. The same decision has the same key."""
+    key = f"{CASES}{case.decision.digest}.json"
+    store.write(key, case.model_dump_json(indent=1).encode(), "application/json")
+    return key
+
+
+def load_cases(store: CaseStore) -> list[Case]:
+    """All cases, oldest first."""
+    found = [Case.model_validate_json(store.read(key)) for key in store.keys(CASES)]
+    return sorted(found, key=lambda case: case.at)
+
+
+def replay(
+    case: Case, load: Callable[[EvaluationReport], Evaluation], policy: GatePolicy | None = None
+) -> Replayed:
+    """Decide again from the stored rows, under the policy of then or another one.
+
+    `load` gives a report's rows (`evaluation.jobs.load_evaluation`).
+    """
+    guard = case.guard and (load(case.guard[0]), load(case.guard[1]))
+    decision = decide(
+        load(case.champion),
+        load(case.challenger),
+        policy or case.policy,
+        looks=case.decision.looks,
+        first_champion=case.decision.first_champion,
+        guard=guard,
+    )
+    return Replayed(case, decision)

@@ -1,0 +1,118 @@
+"""The rules about single errors that matter: safety findings, broken terms, hallucination; pure."""
+
+from __future__ import annotations
+
+from math import comb
+
+from whisper_retrain.gate.rules import Evidence
+from whisper_retrain.gate.safety import KINDS, Change, compare_safety
+from whisper_retrain.gate.terms import HIGH_RISK, TermChange, term_changes
+from whisper_retrain.gate.wording import listing
+from whisper_retrain.records import ProbeResult, RuleOutcome
+
+RIGHT_BEFORE, RIGHT_NOW = 0.9, 0.5
+"""A term is broken that was right in so many cases and is right in no more than so many."""
+KIND_INCREASE = 0.5
+"""Share of one kind of probe newly hallucinated that rejects on its own."""
+WORDS_INCREASE = 3.0
+"""Words more per probe, on average, that reject."""
+
+
+def safety(evidence: Evidence) -> list[RuleOutcome]:
+    """For each kind of critical word: not more utterances newly wrong than put right."""
+    changes = compare_safety(evidence.left, evidence.right, evidence.lexicon)
+    return [_safety_rule(change, evidence) for change in changes]
+
+
+def _safety_rule(change: Change, evidence: Evidence) -> RuleOutcome:
+    policy = evidence.policy
+    more = len(change.new) - len(change.fixed)
+    allowed = max(1, int(policy.safety_share * change.at_risk))
+    chance = sign_test(len(change.new), len(change.fixed))
+    surely = more > 0 and chance < policy.guard_alpha / len(KINDS)
+    return RuleOutcome(
+        rule=f"safety-{change.kind}",
+        outcome="fail" if surely else "inconclusive" if more > allowed else "pass",
+        figure=more,
+        bound=allowed,
+        probability=chance,
+        utterances=change.new,
+        reason=f"{change.kind}: {change.before} utterances wrong before, {change.after} now,"
+        f" {len(change.new)} of them new ({listing(change.new) or 'none'})",
+    )
+
+
+def sign_test(new: int, fixed: int) -> float:
+    """Probability of `new` or more out of all changes, were each as likely new as fixed.
+
+    The exact one-sided form of McNemar's test.
+    """
+    changed = new + fixed
+    ways: int = sum(comb(changed, k) for k in range(new, changed + 1))
+    return float(ways / 2**changed)
+
+
+def newly_broken(evidence: Evidence) -> list[RuleOutcome]:
+    """High-risk terms that the champion got right and the challenger does not."""
+    policy = evidence.policy
+    watched = [
+        change
+        for change in term_changes(evidence.left, evidence.right, evidence.lexicon)
+        if change.tier in HIGH_RISK and change.occurrences >= policy.min_term_occurrences
+    ]
+    broken = [change for change in watched if _is_broken(change)]
+    surely = any(
+        sign_test(len(change.new), len(change.fixed)) < policy.guard_alpha / len(watched)
+        for change in watched
+        if len(change.new) > len(change.fixed)
+    )
+    named = [f"{c.term} ({c.before} -> {c.after} of {c.occurrences})" for c in broken]
+    return [
+        RuleOutcome(
+            rule="newly-broken-terms",
+            outcome="fail" if surely else "inconclusive" if broken else "pass",
+            figure=len(broken),
+            bound=0,
+            utterances=tuple(row for change in broken for row in change.new),
+            reason=f"of {len(watched)} drugs and diagnoses said at least"
+            f" {policy.min_term_occurrences} times, newly broken: {listing(named) or 'none'}",
+        )
+    ]
+
+
+def _is_broken(change: TermChange) -> bool:
+    return (
+        change.before >= RIGHT_BEFORE * change.occurrences
+        and change.after <= RIGHT_NOW * change.occurrences
+    )
+
+
+def hallucination(evidence: Evidence) -> list[RuleOutcome]:
+    """On the probes, hardly more text than the champion puts out."""
+    before = evidence.champion.report.probes
+    after = evidence.challenger.report.probes
+    if not before or not after:
+        return []
+    kinds = sorted(before.keys() & after.keys())
+    grown = [kind for kind in kinds if _share(after[kind]) - _share(before[kind]) >= KIND_INCREASE]
+    count = sum(after[kind].utterances for kind in kinds)
+    more = sum(after[kind].hallucinated - before[kind].hallucinated for kind in kinds) / count
+    words = sum(
+        (after[kind].mean_words - before[kind].mean_words) * after[kind].utterances
+        for kind in kinds
+    )
+    bad = grown or more > evidence.policy.probe_margin or words / count > WORDS_INCREASE
+    return [
+        RuleOutcome(
+            rule="hallucination",
+            outcome="fail" if bad else "pass",
+            figure=more,
+            bound=evidence.policy.probe_margin,
+            reason=f"text where nothing was said: {more:+.0%} of {count} probes,"
+            f" {words / count:+.1f} words each; newly on: {listing(grown) or 'none'}",
+        )
+    ]
+
+
+def _share(probe: ProbeResult) -> float:
+    return probe.hallucinated / probe.utterances if probe.utterances else 0.0
