@@ -201,7 +201,8 @@ def s3_client(attempts: int = 5) -> Any:
         retries={"mode": "standard", "total_max_attempts": attempts},
         s3={"addressing_style": "path"} if os.environ.get("AWS_ENDPOINT_URL_S3") else {},
     )
-    return boto3.client("s3", config=config)
+    # A session of its own: the default one keeps its first credentials, and no thread may share it.
+    return boto3.session.Session().client("s3", config=config)
 
 
 def verify(path: Path, artifact: Artifact) -> None:
