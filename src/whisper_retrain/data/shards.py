@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,12 +21,18 @@ from numpy.typing import NDArray
 
 from whisper_retrain.data.decoding import SAMPLING_RATE_HZ, from_flac
 from whisper_retrain.edges.store import ObjectStore, sha256_of
-from whisper_retrain.errors import IntegrityError
+from whisper_retrain.errors import IntegrityError, StorageFullError
 from whisper_retrain.records import Artifact
 
 SHARDS_PREFIX = "shards/v1"
 ROW_GROUP_ROWS = 50
+# Shards kept open by one process: each holds a mapped file, whose room an eviction can't free.
+MAX_OPEN = 256
+LOAD_ATTEMPTS = 5
 TEXT_COLUMNS = ("id", "reference", "speaker", "prompt", "audio_sha256")
+
+
+Laid = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 class AudioAt(Protocol):
@@ -111,13 +118,13 @@ class ShardWriter:
 class AudioShards:
     """Random access to the audio of utterances, through a local cache with a size cap.
 
-    Safe in forked workers: after a fork nothing but files is shared, and a file that another
-    process evicts stays readable to whoever has mapped it.
+    Safe in forked and in pickled workers: they share nothing but files, and a file that another
+    process evicts stays readable to whoever has it open.
     """
 
     def __init__(self, store: ObjectStore, cache_dir: Path, max_bytes: int) -> None:
         self._store, self._dir, self._max_bytes = store, cache_dir / "shards", max_bytes
-        self._open: dict[str, tuple[NDArray[np.uint8], NDArray[np.int64]]] = {}
+        self._open: OrderedDict[str, Laid] = OrderedDict()
 
     def audio(self, utterance: AudioAt) -> NDArray[np.float32]:
         """Samples of an utterance: float32, shape (num_samples,), 16 kHz mono in [-1, 1)."""
@@ -139,15 +146,31 @@ class AudioShards:
         for shard in sorted(shards):
             self._load(shard)
 
-    def _load(self, shard: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_open": OrderedDict()}
+
+    def _load(self, shard: str) -> Laid:
         data, offsets = self._dir / f"{shard}.flac", self._dir / f"{shard}.npy"
-        if not offsets.exists():
-            self._lay_out(shard, data, offsets)
-            self._evict(keep=shard)
-        os.utime(offsets)
-        opened = (np.memmap(data, dtype=np.uint8, mode="r"), np.load(offsets))
-        self._open[shard] = opened
-        return opened
+        for _ in range(LOAD_ATTEMPTS):
+            try:
+                opened = (np.memmap(data, dtype=np.uint8, mode="r"), np.load(offsets))
+                os.utime(offsets)
+            except FileNotFoundError:
+                # Not there yet, or evicted by another process a moment ago.
+                self._lay_out(shard, data, offsets)
+                self._evict(keep=shard)
+                continue
+            self._open[shard] = opened
+            if len(self._open) > MAX_OPEN:
+                self._open.popitem(last=False)
+            return opened
+        raise StorageFullError(
+            "the cache of shards is too small for those who share it",
+            where=str(self._dir),
+            expected="room for the shards in use",
+            got=f"{self._max_bytes} bytes",
+            remedy="set WHISPER_RETRAIN_CACHE_MAX_BYTES higher",
+        )
 
     def _lay_out(self, shard: str, data: Path, offsets: Path) -> None:
         """Download a shard, verify it, and write its two files; offsets last."""

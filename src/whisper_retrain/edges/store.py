@@ -69,7 +69,18 @@ class S3Store:
         self.location = location.rstrip("/")
         bucket, _, prefix = self.location.removeprefix("s3://").partition("/")
         self.bucket, self.prefix = bucket, f"{prefix}/" if prefix else ""
-        self._client = client or s3_client()
+        self._given = client
+        self._own, self._own_pid = client or s3_client(), os.getpid()
+
+    @property
+    def _client(self) -> Any:
+        """This process's client: one from before a fork would share its connections."""
+        if self._given is None and self._own_pid != os.getpid():
+            self._own, self._own_pid = s3_client(), os.getpid()
+        return self._own
+
+    def __reduce__(self) -> tuple[type[S3Store], tuple[str]]:
+        return S3Store, (self.location,)
 
     def uri(self, key: str) -> str:
         """s3://bucket/prefix/key."""
