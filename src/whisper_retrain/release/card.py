@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from whisper_retrain.config import REPO_PATTERN, ReleaseConfig
+from whisper_retrain.records import RuleOutcome
 from whisper_retrain.release.evidence import Evidence
 from whisper_retrain.release.scores import (
     METRIC_NAMES,
@@ -17,6 +18,7 @@ from whisper_retrain.release.scores import (
     ROLE_NAMES,
     ModelScores,
     percent_text,
+    points_text,
     score_text,
 )
 from whisper_retrain.release.templating import render
@@ -103,7 +105,8 @@ def _values(
             for metric, name in METRIC_NAMES.items()
         ],
         "tiers": _tiers(evidence),
-        "reasons": evidence.decision.reasons,
+        "rules": [_rule(rule) for rule in evidence.decision.rules if rule.interval],
+        "passed": [rule.rule for rule in evidence.decision.rules if rule.outcome == "pass"],
         "train": evidence.dataset.splits["train"],
         "sources": evidence.dataset.sources,
         "steps": evidence.run.steps,
@@ -111,6 +114,15 @@ def _values(
         "validation_wer": percent_text(evidence.run.validation_wer),
         "lineage": _lineage_rows(evidence),
     }
+
+
+def _rule(rule: RuleOutcome) -> str:
+    """A rule in figures only: reasons name utterances and speakers, which stay off the Hub."""
+    text = f"{rule.rule}: {points_text(rule.figure)}"
+    if rule.interval:
+        low, high = (points_text(end).split()[0] for end in (rule.interval.low, rule.interval.high))
+        text += f", {100 * rule.interval.confidence:.3g} % interval {low} to {high}"
+    return text + (f", bound {points_text(rule.bound)}" if rule.bound is not None else "")
 
 
 def _tiers(evidence: Evidence) -> list[list[str]]:

@@ -6,7 +6,6 @@ or terminal.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -14,7 +13,6 @@ from typing import Literal, cast
 import jiwer
 
 from whisper_retrain.errors import InputError
-from whisper_retrain.evaluation.lexicon import Lexicon, default_lexicon
 from whisper_retrain.evaluation.normalizer import normalize
 from whisper_retrain.evaluation.rows import Row
 
@@ -51,16 +49,6 @@ class Change:
     def marked_after(self) -> list[Word]:
         """The challenger's transcript against the reference."""
         return marked(self.after.reference, self.after.hypothesis)
-
-
-@dataclass(frozen=True)
-class TermChange:
-    """How often a medical term was said, and heard right by each model."""
-
-    term: str
-    said: int
-    before: int
-    after: int
 
 
 def marked(reference: str, hypothesis: str) -> list[Word]:
@@ -102,28 +90,11 @@ def largest(changes: Sequence[Change], count: int = 25) -> tuple[list[Change], l
 
 
 def examples(changes: Sequence[Change], count: int = 5) -> list[Change]:
-    """A few to show: the largest gains, and the worst loss where there is one."""
-    wins, losses = largest(changes, count)
+    """A few to show, no sentence twice: the largest gains, and the worst loss if there is one."""
+    wins, losses = (_distinct(found) for found in largest(changes, len(changes)))
     return [*wins[: count - len(losses[:1])], *losses[:1]]
 
 
-def term_changes(
-    changes: Sequence[Change], lexicon: Lexicon | None = None
-) -> tuple[list[TermChange], list[TermChange]]:
-    """Medical terms that the challenger hears right more often, and less often; most first.
-
-    Within an utterance a term counts as heard as often as both texts have it, wherever it stands.
-    """
-    lexicon = lexicon or default_lexicon()
-    said: Counter[str] = Counter()
-    heard: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
-    for change in changes:
-        terms = Counter(lexicon.find(normalize(change.before.reference)))
-        said += terms
-        for total, row in zip(heard, (change.before, change.after), strict=True):
-            total.update(terms & Counter(lexicon.find(normalize(row.hypothesis))))
-    found = [TermChange(term, said[term], heard[0][term], heard[1][term]) for term in sorted(said)]
-    gains = sorted(found, key=lambda one: one.before - one.after)
-    learned = [one for one in gains if one.after > one.before]
-    forgotten = [one for one in reversed(gains) if one.after < one.before]
-    return learned, forgotten
+def _distinct(changes: Sequence[Change]) -> list[Change]:
+    first = {normalize(change.before.reference): change for change in reversed(changes)}
+    return [change for change in changes if first[normalize(change.before.reference)] is change]

@@ -32,7 +32,7 @@ class Scale:
     @property
     def ticks(self) -> list[float]:
         """Three to six round values inside the range."""
-        rough = (self.high - self.low) / 4
+        rough = (self.high - self.low) / 5
         magnitude: float = 10.0 ** math.floor(math.log10(rough))
         step = magnitude * next(m for m in (1, 2, 5, 10) if m * magnitude >= rough * 0.999)
         first = math.ceil(self.low / step - 1e-9)

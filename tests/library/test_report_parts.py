@@ -1,0 +1,166 @@
+"""The report's parts: alignments, positions of figures, Markdown, before and after, history."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime, timedelta
+from xml.etree import ElementTree
+
+import pytest
+from rich.text import Text
+
+from tests.fixtures.evaluations import a_comparison
+from whisper_retrain.errors import InputError
+from whisper_retrain.records import Interval, Promotion
+from whisper_retrain.release.before_after import before_after, markdown_text, terminal_text
+from whisper_retrain.release.diffs import Word, examples, largest, marked, pair_rows
+from whisper_retrain.release.figures import Scale, line_chart, scale_over, track, wer_history_svg
+from whisper_retrain.release.report_markdown import decision_markdown, table
+
+EVIDENCE, EVALUATIONS = a_comparison(0.3)
+BEFORE, AFTER = EVALUATIONS["champion"].rows, EVALUATIONS["challenger"].rows
+
+
+def test_words_are_marked_as_substituted_left_out_and_put_in() -> None:
+    assert marked("No pain in the left arm.", "pain in the right arm uh oh well") == [
+        Word("delete", "no", ""),
+        Word("equal", "pain in the", "pain in the"),
+        Word("substitute", "left", "right"),
+        Word("equal", "arm", "arm"),
+        Word("insert", "", "0 well"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "expected"),
+    [
+        ("", "", []),
+        ("", "thank you", [Word("insert", "", "thank you")]),
+        ("I am sick", "", [Word("delete", "i am sick", "")]),
+        ("I'm sick!", "i am sick", [Word("equal", "i am sick", "i am sick")]),
+    ],
+)
+def test_empty_texts_and_mere_spelling(
+    reference: str, hypothesis: str, expected: list[Word]
+) -> None:
+    assert marked(reference, hypothesis) == expected
+
+
+def test_marks_count_as_many_errors_as_the_score() -> None:
+    for row in BEFORE:
+        words = marked(row.reference, row.hypothesis)
+        errors = sum(
+            max(len(word.reference.split()), len(word.hypothesis.split()))
+            for word in words
+            if word.mark != "equal"
+        )
+        assert errors == row.words.errors
+
+
+def test_rows_of_different_utterances_are_refused() -> None:
+    with pytest.raises(InputError, match="different utterances"):
+        pair_rows(BEFORE, AFTER[1:])
+
+
+def test_wins_and_losses_are_real_and_ordered() -> None:
+    wins, losses = largest(pair_rows(BEFORE, AFTER))
+    assert [win.gained for win in wins] == sorted((w.gained for w in wins), reverse=True)
+    assert min(win.gained for win in wins) > 0
+    assert all(loss.gained < 0 for loss in losses)
+    assert largest(pair_rows(BEFORE, BEFORE)) == ([], [])
+
+
+def test_examples_repeat_no_sentence_and_end_with_the_worst_loss() -> None:
+    shown = examples(pair_rows(BEFORE, AFTER), 5)
+    assert len({change.before.reference for change in shown[:-1]}) == 4
+    assert shown[-1].gained < 0
+
+
+def test_round_ticks_and_positions_in_percent() -> None:
+    scale = Scale(-0.10, 0.10)
+    assert scale.ticks == [-0.10, -0.05, 0.0, 0.05, 0.10]
+    assert (scale.position(0.0), scale.position(-1.0), scale.position(1.0)) == (50.0, 0.0, 100.0)
+    drawn = track(scale, 0.02, Interval(low=-0.02, high=0.3, confidence=0.95))
+    assert (drawn.start, drawn.width, drawn.dot) == (40.0, 60.0, 60.0)
+    assert (drawn.cut_left, drawn.cut_right) == (False, True)
+
+
+@pytest.mark.parametrize("values", [[], [0.0], [0.3, 0.3], [-0.2, -0.1], [float("inf"), 0.1]])
+def test_a_scale_holds_zero_and_all_finite_values(values: list[float]) -> None:
+    scale = scale_over(values)
+    assert scale.low < scale.high
+    assert scale.low <= 0 <= scale.high
+    assert all(scale.low <= v <= scale.high for v in values if v != float("inf"))
+    assert 2 <= len(scale.ticks) <= 7
+
+
+def test_a_curve_needs_two_points() -> None:
+    assert line_chart([(0, 1.0)], label="loss") == ""
+    svg = ElementTree.fromstring(line_chart([(0, 2.0), (10, 1.0)], label="a < b", marks=[10]))
+    (curve,) = svg.findall("polyline")
+    assert curve.get("points", "").split() == ["46.0,24.0", "408.0,107.0"]
+
+
+def test_markdown_has_the_facts_and_no_transcript() -> None:
+    text = decision_markdown(EVIDENCE, EVALUATIONS, "s3://bucket/report.html")
+    assert text.startswith("# Promote: the challenger becomes the champion")
+    for rule in EVIDENCE.decision.rules:
+        assert rule.rule in text
+    assert EVIDENCE.decision.digest in text
+    assert "Not for clinical use" in text
+    assert "`s3://bucket/report.html`" in text
+    said = {row.reference for row in BEFORE} | {row.hypothesis for row in AFTER}
+    assert not [sentence for sentence in said if sentence in text]
+
+
+def test_a_bar_in_a_cell_cannot_break_a_markdown_table() -> None:
+    assert table(["a"], [["x | y\nz"]]).splitlines()[-1] == r"| x \| y z |"
+
+
+def test_before_and_after_in_a_terminal() -> None:
+    shown = before_after(BEFORE, AFTER)
+    text = Text.from_markup(terminal_text(shown, "champion", "challenger")).plain
+    assert len(text.split("\n\n")) == 5
+    assert "champion  after the +a pen deck to me the abdomen" in text
+    assert "challenger  after the appendectomy the abdomen" in text
+
+
+def test_before_and_after_in_markdown() -> None:
+    text = markdown_text(before_after(BEFORE, AFTER, 1))
+    assert "**+a pen deck to** **me**" in text or "~~" in text
+    assert text.count("- Said: ") == 1
+
+
+def champion(day: int, wer: float | None, kind: str = "promotion") -> Promotion:
+    return Promotion(
+        kind="rollback" if kind == "rollback" else "promotion",
+        repo="demo/m",
+        revision=f"{day:040x}",
+        parent_revision=None,
+        tags=("champion",),
+        decision_digest=None,
+        model_digest="aa",
+        at=datetime(2026, 11, 1, tzinfo=UTC) + timedelta(days=day),
+        wer=wer,
+        wer_interval=wer and Interval(low=wer * 0.8, high=wer * 1.2, confidence=0.95),
+    )
+
+
+def history(champions: list[Promotion]) -> ElementTree.Element:
+    kind, _, data = wer_history_svg(champions).partition(",")
+    assert kind == "data:image/svg+xml;base64"
+    return ElementTree.fromstring(base64.b64decode(data))
+
+
+def test_the_history_shows_every_champion_with_its_wer_and_rollbacks_by_name() -> None:
+    svg = history([champion(0, 0.06), champion(7, 0.05), champion(9, 0.06, "rollback")])
+    texts = [one.text for one in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert [text for text in texts if text in {"6.0 %", "5.0 %"}] == ["6.0 %", "5.0 %", "6.0 %"]
+    assert "rollback" in texts
+    assert len(svg.findall("{http://www.w3.org/2000/svg}circle")) == 3
+
+
+def test_the_history_of_no_champion_and_of_unmeasured_ones_is_a_picture_too() -> None:
+    for champions in ([], [champion(0, None)]):
+        texts = [one.text for one in history(champions).iter("{http://www.w3.org/2000/svg}text")]
+        assert "no champion yet" in texts
