@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,7 +21,9 @@ from whisper_retrain.local.stack.processes import SERVICE_VARIABLE, SPEC_VARIABL
 from whisper_retrain.records import digest_of
 
 FLOW_RUNS_AT_ONCE = 3
-BIN = Path(sys.executable).parent
+# One name for the interpreter, whatever this command was started with (python3, python3.11).
+BIN = Path(sysconfig.get_path("scripts"))
+PYTHON = next((str(path) for path in [BIN / "python"] if path.exists()), sys.executable)
 # Settings of the user's own that would point a service elsewhere.
 FOREIGN_PREFIXES = ("PREFECT_", "AWS_", "HF_", "WHISPER_RETRAIN_", "WEED_")
 
@@ -246,7 +249,7 @@ def _receiver(layout: Layout, state: State, base: dict[str, str]) -> Service:
 
 
 def _python(*arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", *arguments)
+    return (PYTHON, "-m", *arguments)
 
 
 def _weed() -> str:
