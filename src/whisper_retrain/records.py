@@ -125,6 +125,7 @@ class DatasetRevision(Record):
     new_utterances: int
     new_hours: float
     key: str = ""
+    parent_key: str | None = None
     index: Artifact | None = None
     split_state: dict[str, str] = {}
     utterances_ever: int = 0

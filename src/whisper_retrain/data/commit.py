@@ -155,6 +155,7 @@ def _describe(
     ordered = sorted(rows, key=lambda r: (r.key, r.origin, r.audio_sha256 or ""))
     return DatasetRevision(
         key=plan.key,
+        parent_key=plan.previous,
         config_digest=revision_config_digest(plan.config),
         sources=plan.sources,
         parent=previous.digest if previous else None,

@@ -58,6 +58,19 @@ def revision_at(store: ObjectStore, key: str) -> DatasetRevision | None:
     return read_record(store, f"{key}/record.json", DatasetRevision)
 
 
+def history(
+    store: ObjectStore, revision: DatasetRevision, longest: int = 50
+) -> list[DatasetRevision]:
+    """The revision and those before it, oldest first."""
+    found = [revision]
+    while len(found) < longest and found[-1].parent_key:
+        parent = revision_at(store, found[-1].parent_key)
+        if parent is None:
+            break
+        found.append(parent)
+    return found[::-1]
+
+
 def is_unchanged(
     previous: DatasetRevision | None, sources: Sequence[SourceRevision], config: DatasetConfig
 ) -> bool:

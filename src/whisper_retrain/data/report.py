@@ -1,15 +1,31 @@
 """What a dataset revision holds, for people: a table, and an HTML file that needs nothing else.
 
-Shows counts and figures of speech, no audio.
+Shows counts and figures of speech, ids of utterances and why they were refused; no audio.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from whisper_retrain.records import DatasetRevision
+from whisper_retrain.data.charts import SPLITS, all_charts
+from whisper_retrain.data.diff import RevisionDiff, diff_revisions
+from whisper_retrain.data.latest import history as history_of
+from whisper_retrain.data.latest import revision_at
+from whisper_retrain.data.manifest import Utterance, load_manifest
+from whisper_retrain.data.recordings import from_parquet
+from whisper_retrain.data.validation import Quarantined
+from whisper_retrain.edges.store import ObjectStore
+from whisper_retrain.records import Artifact, DatasetRevision
 
 TableRow = dict[str, Any]
+CELLS = tuple(
+    f"{speaker}-speaker/{phrase}-phrase"
+    for speaker in ("seen", "unseen")
+    for phrase in ("seen", "unseen")
+)
+SHOWN_FAULTS = 300
 
 
 def dataset_table(revision: DatasetRevision) -> list[TableRow]:
@@ -46,3 +62,43 @@ def _matrix_text(revision: DatasetRevision, split: str) -> str:
         return ""
     cells = revision.leakage.get(split, {})
     return ", ".join(f"{n} {cell.replace('/', ' ')}" for cell, n in sorted(cells.items()))
+
+
+def html_report(
+    revision: DatasetRevision,
+    utterances: Sequence[Utterance],
+    quarantined: Sequence[Quarantined],
+    history: Sequence[DatasetRevision],
+    diff: RevisionDiff | None = None,
+) -> str:
+    """A self-contained HTML page on one revision; `history` oldest first, ending with it."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("dataset.html.jinja").render(
+        revision=revision,
+        charts=all_charts(utterances, history),
+        cells=CELLS,
+        diff=diff,
+        faults=quarantined[:SHOWN_FAULTS],
+        faults_in_all=len(quarantined),
+        repaired=sum(bool(u.note) for u in utterances),
+        splits=SPLITS,
+    )
+
+
+def write_report(store: ObjectStore, revision: DatasetRevision, cache: Path) -> Artifact:
+    """Make the HTML report of a stored revision and store it beside its record."""
+    parent = revision_at(store, revision.parent_key) if revision.parent_key else None
+    utterances = load_manifest(store, revision, cache)
+    quarantined = from_parquet(store.read(store.key(revision.quarantine.uri)), Quarantined)
+    diff = diff_revisions(load_manifest(store, parent, cache), utterances) if parent else None
+    html = html_report(revision, utterances, quarantined, history_of(store, revision), diff)
+    key = f"{revision.key}/report.html"
+    return store.write(key, html.encode(), "text/html; charset=utf-8")
