@@ -43,9 +43,13 @@ class Lexicon:
         return found
 
 
-@cache
 def default_lexicon(own: tuple[str, ...] = ()) -> Lexicon:
     """medwer's 19,373 terms and a user's own, given as "term" or "tier: term"."""
+    return _lexicon(own)
+
+
+@cache
+def _lexicon(own: tuple[str, ...]) -> Lexicon:
     from medwer import default_terms_path, load_terms
 
     bundled, _ = load_terms(default_terms_path())

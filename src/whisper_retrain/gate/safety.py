@@ -1,6 +1,8 @@
 """Errors that WER counts like any other and a patient would not: negation, side, number, dose.
 
-Pure. A finding is an utterance in which the words of one kind differ between reference and
+Pure. A side, number or unit that was put in the place of another is counted once more, as a
+swapped value: a reader sees that "5o mg" is garbled, and cannot see that "15 mg" was "50 mg".
+A finding is an utterance in which the words of one kind differ between reference and
 hypothesis: "no chest pain" heard as "chest pain" is one wrong word in three and the opposite
 diagnosis. Numbers and units are compared in the normalizer's form, so "fifty" equals "50".
 """
@@ -20,7 +22,7 @@ from whisper_retrain.evaluation.lexicon import Lexicon, default_lexicon
 from whisper_retrain.evaluation.normalizer import normalize
 from whisper_retrain.evaluation.rows import Row
 
-Kind = Literal["negation", "laterality", "number", "dose-unit", "look-alike"]
+Kind = Literal["negation", "laterality", "number", "dose-unit", "swapped-value", "look-alike"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _NEGATIONS = "no not never none nor neither without negative nothing denies"
@@ -50,6 +52,7 @@ VOCABULARY: dict[Kind, dict[str, str]] = {
 }
 VOCABULARY["negation"] |= {form: word for form, word in _SAME.items() if word == "denies"}
 VOCABULARY["laterality"] |= {form: word for form, word in _SAME.items() if word == "bilateral"}
+VALUES: tuple[Kind, ...] = ("laterality", "number", "dose-unit")
 _NUMBER = re.compile(r"[$¢€£]?\d[\d.,/]*(?:st|nd|rd|th|s|%)?$")
 
 PREFIXES = (
@@ -134,6 +137,8 @@ def find_all(rows: Sequence[Row], lexicon: Lexicon | None = None) -> list[Findin
 
 def critical_words(kind: Kind, normalized: str) -> Counter[str]:
     """The words of one kind in a normalised text, forms of one word taken together."""
+    if kind == "swapped-value":
+        return sum((critical_words(value, normalized) for value in VALUES), Counter())
     known = VOCABULARY.get(kind, {})
     words = normalized.split()
     found = Counter(known[word] for word in words if word in known)
@@ -161,6 +166,8 @@ def _counted(row_id: str, reference: str, hypothesis: str) -> Iterator[Finding]:
         if said != written:
             lost, added = sorted((said - written).elements()), sorted((written - said).elements())
             yield Finding(kind, row_id, " ".join(lost), " ".join(added))
+            if kind in VALUES and lost and added:
+                yield Finding("swapped-value", row_id, " ".join(lost), " ".join(added))
 
 
 def _substituted(aligned: jiwer.WordOutput, number: int) -> Iterator[tuple[str, str]]:

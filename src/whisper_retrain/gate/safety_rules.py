@@ -60,12 +60,9 @@ def newly_broken(evidence: Evidence) -> list[RuleOutcome]:
         for change in term_changes(evidence.left, evidence.right, evidence.lexicon)
         if change.tier in HIGH_RISK and change.occurrences >= policy.min_term_occurrences
     ]
-    broken = [change for change in watched if _is_broken(change)]
-    surely = any(
-        sign_test(len(change.new), len(change.fixed)) < policy.guard_alpha / len(watched)
-        for change in watched
-        if len(change.new) > len(change.fixed)
-    )
+    sure = policy.guard_alpha / max(1, len(watched))
+    surely = [change for change in watched if _chance(change) < sure]
+    broken = [change for change in watched if change in surely or _is_broken(change)]
     named = [f"{c.term} ({c.before} -> {c.after} of {c.occurrences})" for c in broken]
     return [
         RuleOutcome(
@@ -78,6 +75,10 @@ def newly_broken(evidence: Evidence) -> list[RuleOutcome]:
             f" {policy.min_term_occurrences} times, newly broken: {listing(named) or 'none'}",
         )
     ]
+
+
+def _chance(change: TermChange) -> float:
+    return sign_test(len(change.new), len(change.fixed))
 
 
 def _is_broken(change: TermChange) -> bool:

@@ -1,0 +1,94 @@
+"""The scores as `evaluate` metrics and on the command line: the same figures everywhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from whisper_retrain.errors import InputError
+from whisper_retrain.evaluation.cli import gate_app, score
+from whisper_retrain.evaluation.metric import METRICS, metric_path
+from whisper_retrain.evaluation.scoring import score_pairs
+from whisper_retrain.records import total
+
+REFERENCES = ["I have no chest pain.", "Take metformin 500 mg twice a day.", ""]
+HYPOTHESES = ["I have chest pain", "Take met forming 500 mg twice a day.", "thank you"]
+
+
+def expected(name: str) -> float:
+    attribute = {"wer": "words", "raw_wer": "raw", "cer": "characters", "medical_wer": "medical"}
+    scores = score_pairs(REFERENCES, HYPOTHESES)
+    return total(getattr(found, attribute[name]) for found in scores).error_rate
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_evaluate_loads_each_metric_by_path(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import evaluate
+
+    monkeypatch.setenv("HF_EVALUATE_OFFLINE", "1")
+    metric = evaluate.load(metric_path(name), cache_dir=str(tmp_path))
+    found = metric.compute(predictions=HYPOTHESES, references=REFERENCES)
+    assert found[name] == pytest.approx(expected(name))
+    assert set(found) == {name, "hits", "substitutions", "deletions", "insertions"}
+
+
+def write_lines(path: Path, texts: list[str]) -> str:
+    lines = [json.dumps({"id": str(number), "text": text}) for number, text in enumerate(texts)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def app() -> typer.Typer:
+    found = typer.Typer()
+    found.command()(score)
+    found.add_typer(gate_app, name="gate")
+    return found
+
+
+def test_score_prints_the_gates_figures(app: typer.Typer, tmp_path: Path) -> None:
+    files = [
+        write_lines(tmp_path / "refs.jsonl", REFERENCES),
+        write_lines(tmp_path / "hyps.jsonl", HYPOTHESES),
+    ]
+    printed = CliRunner().invoke(app, ["score", *files, "--json"])
+    assert printed.exit_code == 0
+    figures = json.loads(printed.stdout)
+    for name in METRICS:
+        assert figures[name]["rate"] == pytest.approx(expected(name))
+    assert figures["utterances"] == 3
+    assert figures["drug_wer"]["reference_length"] == 1
+    table = CliRunner().invoke(app, ["score", *files]).stdout
+    assert f"{expected('wer'):.2%}" in table
+    assert "not for clinical use" in table
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("not json", "line 4"),
+        ('{"id": "3"}', "line 4"),
+        ('{"id": "3", "text": 7}', "no string"),
+        ('{"id": "0", "text": "again"}', "seen before"),
+        ('{"id": "odd", "text": "one too many"}', "same ids.*odd"),
+    ],
+)
+def test_a_bad_line_is_named(app: typer.Typer, tmp_path: Path, line: str, complaint: str) -> None:
+    refs = write_lines(tmp_path / "refs.jsonl", REFERENCES)
+    hyps = write_lines(tmp_path / "hyps.jsonl", HYPOTHESES)
+    Path(hyps).write_text(f"{Path(hyps).read_text()}\n{line}\n")
+    result = CliRunner().invoke(app, ["score", refs, hyps])
+    assert isinstance(result.exception, InputError)
+    with pytest.raises(InputError, match=complaint):
+        raise result.exception
+
+
+def test_a_missing_file_is_named(app: typer.Typer, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["score", str(tmp_path / "none"), str(tmp_path / "none")])
+    assert isinstance(result.exception, InputError)

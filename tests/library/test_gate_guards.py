@@ -1,0 +1,176 @@
+"""What stands between a better WER and a promotion: safety, terms, probes, slices, speakers."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.fixtures.evaluation import make_evaluation
+from tests.fixtures.planted import PLANTED, better, caught
+from whisper_retrain.evaluation.lexicon import default_lexicon
+from whisper_retrain.evaluation.rows import Evaluation, Row
+from whisper_retrain.gate.decision import decide
+from whisper_retrain.gate.measures import ordered
+from whisper_retrain.gate.policy import GatePolicy
+from whisper_retrain.gate.safety import compare_safety, find_all, look_alike
+from whisper_retrain.gate.slices import (
+    SliceComparison,
+    compare_slices,
+    duration_slice,
+    mark_significant,
+    noise_slice,
+)
+from whisper_retrain.gate.statistics import Paired
+from whisper_retrain.gate.terms import term_changes
+from whisper_retrain.gate.worst import compare_worst_speakers
+from whisper_retrain.records import Interval
+
+
+def test_the_challenger_without_a_fault_is_promoted() -> None:
+    decision = better()
+    assert decision.outcome == "promote", decision.reasons
+
+
+@pytest.mark.parametrize("fault", PLANTED, ids=lambda name: name.replace(" ", "-"))
+def test_a_planted_fault_is_caught(fault: str) -> None:
+    assert caught(PLANTED[fault])
+
+
+def rows_of(*texts: tuple[str, str]) -> list[Row]:
+    return ordered(make_evaluation("model", list(texts)))
+
+
+@pytest.mark.parametrize(
+    ("said", "written", "kinds"),
+    [
+        ("I have no chest pain", "I have chest pain", {"negation"}),
+        ("She denies fever", "She has fever", {"negation"}),
+        ("She denied fever", "She denies fever", set()),
+        ("pain in the left knee", "pain in the right knee", {"laterality", "swapped-value"}),
+        ("take fifty milligrams", "take 50 mg", set()),
+        ("take 50 milligrams", "take 15 milligrams", {"number", "swapped-value"}),
+        ("take 50 milligrams", "take 50 micrograms", {"dose-unit", "swapped-value"}),
+        ("take 50 milligrams", "take milligrams", {"number"}),
+        ("twice daily", "once daily", {"number", "swapped-value"}),
+        ("she has hypothyroidism", "she has hyperthyroidism", {"look-alike"}),
+        ("he is febrile", "he is afebrile", {"look-alike"}),
+        ("start hydralazine", "start hydroxyzine", {"look-alike"}),
+        ("start metformin", "start lisinopril", {"look-alike"}),
+        ("my knee hurts", "my nee hurts", set()),
+    ],
+)
+def test_critical_errors_are_found(said: str, written: str, kinds: set[str]) -> None:
+    assert {finding.kind for finding in find_all(rows_of((said, written)))} == kinds
+
+
+def test_look_alikes_are_no_mere_prefixes() -> None:
+    assert look_alike("tachycardia", "bradycardia")
+    assert look_alike("hypertension", "hypotension")
+    assert look_alike("asymptomatic", "symptomatic")
+    assert not look_alike("about", "bout")
+    assert not look_alike("knee", "knees")
+
+
+def test_safety_changes_name_the_utterances() -> None:
+    before = rows_of(("no pain", "no pain"), ("no fever", "fever"), ("left arm", "left arm"))
+    after = rows_of(("no pain", "pain"), ("no fever", "no fever"), ("left arm", "left arm"))
+    negation = compare_safety(before, after)[0]
+    assert (negation.kind, negation.at_risk) == ("negation", 2)
+    assert (negation.new, negation.fixed) == (("u00000",), ("u00001",))
+
+
+def test_terms_learned_and_forgotten() -> None:
+    said = ("metformin and warfarin", "metformin", "warfarin")
+    before = rows_of(*zip(said, ("met form and warfarin", "metformin", "warfarin"), strict=True))
+    after = rows_of(*zip(said, ("metformin and war farin", "metformin", "war"), strict=True))
+    first, *_, last = term_changes(before, after, default_lexicon())
+    assert (first.term, first.tier, first.before, first.after) == ("warfarin", "drug", 2, 0)
+    assert first.new == ["u00000", "u00002"]
+    assert (last.term, last.before, last.after) == ("metformin", 1, 2)
+
+
+def test_rows_fall_into_slices() -> None:
+    (row,) = rows_of(("pain", "pain"))
+    assert duration_slice(replace(row, duration_s=1.9)) == "under 2 s"
+    assert duration_slice(replace(row, duration_s=2.0)) == "2 to 4 s"
+    assert duration_slice(replace(row, duration_s=30.0)) == "from 8 s"
+    assert noise_slice(replace(row, snr_db=None)) is None
+    assert noise_slice(replace(row, snr_db=10.0)) == "under 15 dB"
+
+
+def a_slice(harm: float) -> SliceComparison:
+    interval = Interval(low=0, high=0, confidence=0.9)
+    return SliceComparison("speaker", "x", 1, 1, 0, 0, 0, interval, harm)
+
+
+def test_holms_correction_worked_by_hand() -> None:
+    """0.01 < 0.05 / 4, 0.015 < 0.05 / 3, but 0.03 > 0.05 / 2: the rest stays open."""
+    found = mark_significant([a_slice(p) for p in (0.03, 0.01, 0.04, 0.015)], 0.05)
+    assert [part.harm for part in found if part.significant] == [0.01, 0.015]
+
+
+def noisy(name: str, rates: dict[str, float], seed: int, sentences: int = 60) -> Evaluation:
+    rng = random.Random(seed)
+    texts, speakers = [], []
+    for number in range(sentences):
+        for speaker, rate in rates.items():
+            words = [f"word{number}{place}" for place in range(10)]
+            heard = [w if rng.random() > rate else f"{w}x" for w in words]
+            texts.append((" ".join(words), " ".join(heard)))
+            speakers.append(speaker)
+    return make_evaluation(name, texts, speakers=speakers)
+
+
+def test_equal_models_show_no_harmed_slice_however_many_there_are() -> None:
+    rates = {f"s{number:03d}": 0.1 for number in range(100)}
+    left, right = noisy("a", rates, 1, 12), noisy("b", rates, 2, 12)
+    found = compare_slices(ordered(left), ordered(right), alpha=0.05, min_words=100)
+    assert len(found) == 100
+    assert found[0].difference > 0.05  # chance alone makes one look this bad
+    assert not any(part.significant for part in found)
+
+
+def test_general_speech_must_not_be_forgotten() -> None:
+    speakers = ("ann", "ben", "cem", "dua")
+    champion = noisy("a", dict.fromkeys(speakers, 0.3), 1)
+    challenger = noisy("b", dict.fromkeys(speakers, 0.1), 2)
+    forgetful = noisy("a", dict.fromkeys(speakers, 0.1), 3), champion
+    kept = noisy("a", dict.fromkeys(speakers, 0.2), 3), noisy("b", dict.fromkeys(speakers, 0.1), 4)
+    assert decide(champion, challenger, GatePolicy(), guard=kept).outcome == "promote"
+    decision = decide(champion, challenger, GatePolicy(), guard=forgetful)
+    assert decision.outcome == "reject"
+    assert decision.reasons[0].startswith("general-speech")
+
+
+def test_the_worst_served_are_chosen_anew_for_each_model() -> None:
+    """20 speakers of 100 words: worst two have 40 % and 30 % before, 20 % and 20 % after."""
+    before = np.array([40, 30] + [5] * 18, dtype=np.float64)
+    after = np.array([5, 5] + [20, 20] + [5] * 16, dtype=np.float64)
+    pairs = Paired(before, after, np.full(20, 100.0))
+    found, words = compare_worst_speakers(pairs, range(20), alpha=0.05)
+    assert found.difference == pytest.approx(0.20 - 0.35)
+    assert words == 200
+
+
+def test_speakers_can_be_demanded() -> None:
+    rates = {"ann": 0.6, "ben": 0.6, "cem": 0.6}
+    champion = noisy("a", rates, 1)
+    challenger = noisy("b", dict.fromkeys(rates, 0.1), 2)
+    assert decide(champion, challenger, GatePolicy()).outcome == "promote"
+    decision = decide(champion, challenger, GatePolicy(min_speakers=4))
+    assert decision.outcome == "inconclusive"
+    assert decision.reasons[0].startswith("speakers: 3 speakers")
+
+
+def test_slower_models_can_be_refused() -> None:
+    rates = {"ann": 0.6, "ben": 0.6, "cem": 0.6}
+    champion, challenger = noisy("a", rates, 1), noisy("b", dict.fromkeys(rates, 0.1), 2)
+    timed = [
+        replace(one, report=one.report.model_copy(update={"latency_p50_s": seconds}))
+        for one, seconds in ((champion, 0.2), (challenger, 0.5))
+    ]
+    assert decide(*timed, GatePolicy()).outcome == "promote"
+    assert decide(*timed, GatePolicy(max_latency_ratio=2.0)).outcome == "reject"
