@@ -28,7 +28,8 @@ from whisper_retrain.records import Artifact, DatasetRevision, Promotion, Traini
 from whisper_retrain.release.evidence import Evidence
 from whisper_retrain.release.figures import wer_history_svg
 from whisper_retrain.release.measured import evaluations_of, measured
-from whisper_retrain.release.report import decision_markdown, report_html
+from whisper_retrain.release.report import html_report
+from whisper_retrain.release.report_markdown import decision_markdown
 from whisper_retrain.release.scores import METRIC_NAMES, ROLE_NAMES, score_text
 from whisper_retrain.release.transaction import champions
 from whisper_retrain.training.progress import Progress
@@ -69,7 +70,7 @@ def publish_decision_note(evidence: Evidence) -> None:
 @task(task_run_name="write-report", **LOOKUP)
 def write_report(evidence: Evidence) -> Artifact:
     """The self-contained HTML report, in S3."""
-    html = report_html(evidence, evaluations_of(store(), evidence))
+    html = html_report(evidence, evaluations_of(store(), evidence))
     key = f"reports/v1/{evidence.decision.digest}/report.html"
     artifact = store().write(key, html.encode(), "text/html; charset=utf-8")
     create_markdown_artifact(f"Report: `{artifact.uri}`", key="report")

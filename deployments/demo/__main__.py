@@ -23,7 +23,6 @@ from deployments.demo.watch import (
 )
 from tasks.services import hub, settings, store
 from whisper_retrain.history import Retraining, latest_retraining
-from whisper_retrain.local.stack import service_pids
 from whisper_retrain.release.notifications import notification_id
 
 DEPLOYMENT = "retrain/demo"
@@ -40,7 +39,7 @@ def main() -> int:
     console = Console(soft_wrap=False)
     local_dir = settings().local_dir.absolute()
     started_s = time.monotonic()
-    with PeakMemory([os.getpid(), *service_pids(local_dir)]) as memory:
+    with PeakMemory(local_dir) as memory:
         publish(local_dir, drop, console)
         deploy(local_dir, console)
         with get_client(sync_client=True) as client:

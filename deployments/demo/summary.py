@@ -14,10 +14,10 @@ from rich.table import Table
 from whisper_retrain.edges.hub import HubClient
 from whisper_retrain.edges.store import S3Store
 from whisper_retrain.history import Retraining
+from whisper_retrain.release.before_after import before_after, terminal_text
 from whisper_retrain.release.measured import evaluations_of, measured
 from whisper_retrain.release.notifications import NON_CLINICAL
 from whisper_retrain.release.scores import METRIC_NAMES, ROLE_NAMES, ModelScores, score_text
-from whisper_retrain.release.transcripts import before_after
 
 
 def last_run_facts(
@@ -67,9 +67,10 @@ def print_summary(console: Console, retraining: Retraining, store: S3Store) -> N
     console.print(f"\n[bold]Decision: {evidence.decision.outcome}[/bold]")
     for reason in evidence.decision.reasons:
         console.print(f"  • {reason}", markup=False, highlight=False)
-    before = evaluations.get("champion") or evaluations["baseline"]
+    old = "champion" if "champion" in evaluations else "baseline"
     console.print(f"\n[bold]Before and after[/bold]  ({NON_CLINICAL})")
-    console.print(before_after(before.rows, evaluations["challenger"].rows))
+    changes = before_after(evaluations[old].rows, evaluations["challenger"].rows, count=5)
+    console.print(terminal_text(changes, ROLE_NAMES[old].lower(), "challenger"))
 
 
 def print_links(console: Console, links: dict[str, str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +23,9 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import LogSort
 from rich.console import Console
+
+from whisper_retrain.local.stack.layout import Layout
+from whisper_retrain.local.stack.processes import find
 
 POLL_S = 0.5
 QUIET_S = 8.0
@@ -122,15 +124,15 @@ def wait_for_notification(file: Path, notification_id: str, console: Console) ->
 
 
 class PeakMemory:
-    """Watches how much memory (sum of RSS) processes and their children take, from a thread."""
+    """Watches from a thread how much memory the stack, its flow runs and this process take."""
 
-    def __init__(self, roots: Iterator[int] | list[int]) -> None:
-        self._roots = list(roots)
+    def __init__(self, local_dir: Path) -> None:
+        self._stack = str(Layout(local_dir).dir)
         self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
         self.bytes = 0
 
     def __enter__(self) -> PeakMemory:
-        self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
         return self
 
@@ -139,20 +141,14 @@ class PeakMemory:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stop.wait(0.5):
-            self.bytes = max(self.bytes, sum(_rss_bytes(pid) for pid in self._roots))
+        while not self._stop.wait(1.0):
+            family = [psutil.Process(), *(found.process for found in find(self._stack))]
+            self.bytes = max(self.bytes, sum(_rss_bytes(process) for process in family))
 
 
-def _rss_bytes(pid: int) -> int:
+def _rss_bytes(process: psutil.Process) -> int:
+    """Pages shared with others are counted for each: the sum is rather too high than too low."""
     try:
-        process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
+        return int(process.memory_info().rss)
     except psutil.Error:
-        return 0
-    total = 0
-    for one in family:
-        try:
-            total += one.memory_info().rss
-        except psutil.Error:
-            continue  # ended meanwhile
-    return total
+        return 0  # ended meanwhile
