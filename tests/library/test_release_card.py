@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 from tests.fixtures.evidence import REVISION, a_report, some_evidence, some_scores
 from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.errors import IntegrityError
-from whisper_retrain.records import Counts, ModelRef
+from whisper_retrain.records import Counts, Interval, ModelRef, RuleOutcome, SourceRevision
 from whisper_retrain.release.card import model_card
 from whisper_retrain.release.evidence import Evidence, lineage_bytes
 from whisper_retrain.release.scores import scores_of
@@ -38,6 +38,29 @@ def test_the_front_matter_is_read_back_by_the_hub_client_with_a_model_index() ->
         "WER, normalised (%)", "WER, raw (%)", "Medical WER (%)", "CER (%)",
     }  # fmt: skip
     assert {result.dataset_revision for result in data.eval_results} == {REVISION}
+
+
+def test_a_folder_is_not_taken_for_a_hub_dataset() -> None:
+    folder = SourceRevision(name="drop", location="data/speech", revision="ab" * 32)
+    dataset = FIRST.dataset.model_copy(update={"sources": (folder, *FIRST.dataset.sources)})
+    data = ModelCard(card(FIRST.model_copy(update={"dataset": dataset}))).data
+    assert data.datasets == ["demo/speech"]
+    assert {one.dataset_revision for one in data.eval_results} == {REVISION}
+    alone = FIRST.dataset.model_copy(update={"sources": (folder,)})
+    data = ModelCard(card(FIRST.model_copy(update={"dataset": alone}))).data
+    assert data.datasets is None
+    assert {one.dataset_type for one in data.eval_results} == {"private"}
+
+
+def test_the_hub_gets_no_reason_in_words_which_could_name_utterances_or_speakers() -> None:
+    told = RuleOutcome(
+        rule="slices", outcome="pass", figure=-0.1, bound=0.03, reason="worst: speaker Ada",
+        interval=Interval(low=-0.2, high=0.01, confidence=0.9),
+    )  # fmt: skip
+    decision = FIRST.decision.model_copy(update={"rules": (told,), "reasons": (told.reason,)})
+    text = card(FIRST.model_copy(update={"decision": decision}))
+    assert "Ada" not in text
+    assert "- slices: −10.0 points, 90 % interval −20.0 to +1.0, bound +3.0 points" in text
 
 
 def test_the_non_clinical_notice_comes_before_everything_else() -> None:

@@ -233,6 +233,39 @@ def test_a_champion_tag_lost_in_the_middle_of_its_move_is_set_again(
     assert done.previous_revision == first.revision
 
 
+def test_a_champion_moved_by_hand_after_the_promise_withdraws_it(
+    edges: Edges, config: ReleaseConfig, hub_server: HubServer
+) -> None:
+    first = publish(evidence_for(edges, b"first"), config, edges)
+    evidence = evidence_for(edges, b"second", first.revision)
+    dying, life = mortal(edges, after=2, before=False)
+    with pytest.raises(Killed):
+        publish(evidence, config, dying)
+    assert life[-1] == "create", "the intent"
+    by_hand = edges.hub.commit(
+        config.repo, {"NOTES.md": b"by hand"}, "by hand", edges.hub.head(config.repo)
+    )
+    edges.hub.move_tag(config.repo, "champion", by_hand)
+    assert recover(config, edges) == []
+    with pytest.raises(ConflictError, match="not the model that the decision compared with"):
+        publish(evidence, config, edges)
+    assert current_champion(config, edges.hub) == by_hand
+    assert champions(edges.store, config) == [first]
+    assert len(pending(edges.store)) == 1
+
+
+def test_a_checkpoint_that_does_not_load_is_never_pushed(
+    edges: Edges, config: ReleaseConfig
+) -> None:
+    def refuse(folder: Path) -> str:
+        raise PermanentError("does not load", where=str(folder))
+
+    evidence = evidence_for(edges, b"broken")
+    with pytest.raises(PermanentError, match="does not load"):
+        promote(evidence, some_scores(evidence), refuse, config, edges)
+    assert edges.hub.head(config.repo) is None
+
+
 def test_a_decision_that_is_not_promote_is_refused(edges: Edges, config: ReleaseConfig) -> None:
     evidence = some_evidence(a_checkpoint(edges.store, b"weak"), outcome="inconclusive")
     with pytest.raises(InputError, match="only a decision `promote`"):

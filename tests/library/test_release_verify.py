@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 import soundfile
 
+from tests.fixtures.evidence import some_evidence, some_scores
+from tests.fixtures.hub import HubServer
+from whisper_retrain.config import ReleaseConfig
+from whisper_retrain.edges.clock import SystemClock
+from whisper_retrain.edges.hub import HubClient
+from whisper_retrain.edges.store import S3Store
 from whisper_retrain.errors import PermanentError
 from whisper_retrain.local.demo.base_model import convert_base_model
 from whisper_retrain.local.demo.engines import Piper
+from whisper_retrain.model_files import model_digest, upload_checkpoint
+from whisper_retrain.release.promotion import promote
+from whisper_retrain.release.transaction import Edges
 from whisper_retrain.release.verify import transcribe_in_child
 
 pytestmark = pytest.mark.slow
@@ -32,6 +42,19 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_whisper_model_writes_down_what_was_said(model: Path, recording: Path) -> None:
     assert "pillows to breathe at night" in transcribe_in_child(model, recording)
+
+
+def test_a_real_model_is_promoted_and_then_served_by_its_tag(
+    model: Path, recording: Path, hub_server: HubServer, s3_store: S3Store, tmp_path: Path
+) -> None:
+    checkpoint = upload_checkpoint(s3_store, "checkpoint", model)
+    evidence, config = some_evidence(checkpoint), ReleaseConfig(repo=hub_server.new_name())
+    edges = Edges(HubClient(hub_server.endpoint, hub_server.token), s3_store, SystemClock())
+    probe = partial(transcribe_in_child, audio=recording)
+    done = promote(evidence, some_scores(evidence), probe, config, edges)
+    assert edges.hub.tags(config.repo)["champion"] == done.revision
+    served = edges.hub.download(config.repo, done.revision, tmp_path / "served")
+    assert model_digest(served) == checkpoint.model_digest
 
 
 def test_without_a_recording_it_is_seen_whether_the_model_loads(model: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from whisper_retrain.config import REPO_PATTERN, ReleaseConfig
-from whisper_retrain.records import RuleOutcome
+from whisper_retrain.records import RuleOutcome, SourceRevision
 from whisper_retrain.release.evidence import Evidence
 from whisper_retrain.release.scores import (
     METRIC_NAMES,
@@ -24,6 +24,7 @@ from whisper_retrain.release.scores import (
 from whisper_retrain.release.templating import render
 
 TASK = "automatic-speech-recognition"
+COMMIT = r"[0-9a-f]{40}"
 
 
 def model_card(
@@ -42,36 +43,43 @@ def _front_matter(evidence: Evidence, scores: ModelScores, config: ReleaseConfig
     from huggingface_hub import ModelCardData
 
     base = evidence.run.base_model
-    hub_sources = [
-        source.location
-        for source in evidence.dataset.sources
-        if re.match(REPO_PATTERN, source.location)
-    ]
+    sources = _hub_sources(evidence)
     data = ModelCardData(
         base_model=base.repo,
-        datasets=hub_sources or None,
+        datasets=[source.location for source in sources] or None,
         language="en" if (base.repo or base.name).endswith(".en") else None,
         library_name="transformers",
         metrics=["wer", "cer"],
         model_name=config.repo.split("/")[-1],
         pipeline_tag=TASK,
         tags=["whisper", "medical", "not-for-clinical-use"],
-        eval_results=_eval_results(evidence, scores, hub_sources),
+        eval_results=_eval_results(evidence, scores, sources),
     )
     return str(data.to_yaml(line_break="\n"))
 
 
-def _eval_results(evidence: Evidence, scores: ModelScores, hub_sources: list[str]) -> list[Any]:
+def _hub_sources(evidence: Evidence) -> list[SourceRevision]:
+    """Sources that are Hub repos at a commit; folders and buckets may have names like repos."""
+    return [
+        source
+        for source in evidence.dataset.sources
+        if re.match(REPO_PATTERN, source.location) and re.fullmatch(COMMIT, source.revision)
+    ]
+
+
+def _eval_results(
+    evidence: Evidence, scores: ModelScores, sources: list[SourceRevision]
+) -> list[Any]:
     from huggingface_hub import EvalResult
 
     return [
         EvalResult(
             task_type=TASK,
             task_name="Automatic speech recognition",
-            dataset_type=hub_sources[0] if hub_sources else "private",
+            dataset_type=sources[0].location if sources else "private",
             dataset_name=f"test set {evidence.decision.test_set_digest[:12]}",
             dataset_split="test",
-            dataset_revision=evidence.dataset.sources[0].revision if hub_sources else None,
+            dataset_revision=sources[0].revision if sources else None,
             metric_type="cer" if metric == "characters" else "wer",
             metric_name=f"{METRIC_NAMES[metric]} (%)",
             metric_value=round(100 * figure, 2),
