@@ -8,15 +8,16 @@ and the schedule of `notify/outbox` delivers what no event announced.
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import cast
 from uuid import UUID
 
 from prefect.automations import Automation
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState, RunDeployment, SendNotification
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
-from prefect.states import StateType
 
 from tasks.notifications import EVENTS, NOTIFICATION_BLOCK
 
@@ -90,11 +91,11 @@ def register() -> None:
         except ObjectNotFound:
             print(f"{OUTBOX_DEPLOYMENT} is not deployed yet: run `prefect deploy --all` first")  # noqa: T201
     try:
-        block = Block.load(NOTIFICATION_BLOCK)
+        block = cast(Block, Block.load(NOTIFICATION_BLOCK))
     except ValueError:
         print(f"no block {NOTIFICATION_BLOCK}: failures will not be told (see docs/operations.md)")  # noqa: T201
     else:
-        wanted.append(tell_failures(block._block_document_id))
+        wanted.append(tell_failures(cast(UUID, block._block_document_id)))
     for automation in wanted:
         upsert(automation)
 
@@ -102,7 +103,7 @@ def register() -> None:
 def upsert(automation: Automation) -> None:
     """Create an automation, or update the one of the same name."""
     try:
-        existing = Automation.read(name=automation.name)
+        existing = cast(Automation, Automation.read(name=automation.name))
     except ValueError:
         automation.create()
         return

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from prefect import flow
 
-from tasks.gating import decide, evaluate
+from tasks.gating import count_look, decide, evaluate, plan
 from tasks.notes import publish_decision_note, publish_evaluation_note
 from tasks.training import describe_model
 from whisper_retrain.config import DecodingConfig, ReleaseConfig
 from whisper_retrain.gate.policy import GatePolicy
-from whisper_retrain.records import DatasetRevision, ModelRef, TrainingRun
+from whisper_retrain.records import DatasetRevision, EvaluationReport, ModelRef, TrainingRun
 from whisper_retrain.release.evidence import Evidence
 
 
@@ -21,6 +21,7 @@ def gate(
     champion_revision: str | None,
     decoding: DecodingConfig,
     policy: GatePolicy,
+    general_speech: DatasetRevision | None = None,
 ) -> Evidence:
     """Score baseline, champion and challenger on the frozen test set, and decide.
 
@@ -31,20 +32,37 @@ def gate(
         champion_revision: The champion; without one the challenger must beat the base model.
         decoding: How the model's users decode.
         policy: The rules.
+        general_speech: A second test set, of everyday speech, that must not get worse.
     """
+
+    def score(role: str, model: ModelRef, on: DatasetRevision) -> EvaluationReport:
+        checkpoint = run.checkpoint if model is challenger else None
+        return evaluate(role, plan(model, on, decoding, policy), on, policy.own_terms, checkpoint)
+
     challenger = ModelRef(name="challenger", model_digest=run.checkpoint.model_digest)
-    baseline_report = evaluate("baseline", run.base_model, dataset, decoding)
-    champion_report = baseline_report
-    if champion_revision:
-        champion = describe_model("champion", release.repo, champion_revision)
-        champion_report = evaluate("champion", champion, dataset, decoding)
-    challenger_report = evaluate("challenger", challenger, dataset, decoding, run.checkpoint)
-    decision = decide(champion_report, challenger_report, policy, champion_revision is None)
+    first = champion_revision is None
+    champion = (
+        describe_model("champion", release.repo, champion_revision)
+        if champion_revision
+        else run.base_model
+    )
+    baseline = score("baseline", run.base_model, dataset)
+    reports = (
+        baseline if first else score("champion", champion, dataset),
+        score("challenger", challenger, dataset),
+    )
+    guard = None
+    if general_speech:
+        guard = (
+            score("champion-general", champion, general_speech),
+            score("challenger-general", challenger, general_speech),
+        )
+    decision = decide(*reports, guard, policy, count_look(*reports), first)
     evidence = Evidence(
         decision=decision,
-        challenger=challenger_report,
-        champion=champion_report,
-        baseline=baseline_report,
+        champion=reports[0],
+        challenger=reports[1],
+        baseline=None if first else baseline,
         run=run,
         dataset=dataset,
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from tasks.dataset import (
     build_shard,
@@ -17,11 +19,14 @@ from whisper_retrain.config import DatasetConfig
 from whisper_retrain.data.refresh import is_unchanged
 from whisper_retrain.records import DatasetRevision
 
+SHARDS_AT_ONCE: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=2)
+"""A Dask or Ray task runner in its place spreads the shards over machines."""
+
 
 @flow(
     name="refresh",
     flow_run_name="refresh-{dataset.sources[0].name}",
-    task_runner=ThreadPoolTaskRunner(max_workers=2),
+    task_runner=SHARDS_AT_ONCE,
 )
 def refresh(dataset: DatasetConfig) -> DatasetRevision:
     """Take up new recordings; without any, no audio is read and nothing is written.

@@ -21,9 +21,11 @@ from tasks.training import resolve_model
 from whisper_retrain.config import (
     BaseModelConfig,
     DatasetConfig,
+    DatasetSource,
     DecodingConfig,
     ReleaseConfig,
     TrainingConfig,
+    only_test,
 )
 from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.history import RetrainingRequest
@@ -37,6 +39,7 @@ def retrain(
     training: TrainingConfig = TrainingConfig(),
     decoding: DecodingConfig = DecodingConfig(),
     policy: GatePolicy = GatePolicy(),
+    general_speech: DatasetSource | None = None,
 ) -> State[Any]:
     """Retrain, and promote only what is provably better.
 
@@ -47,6 +50,7 @@ def retrain(
         training: How to fine-tune.
         decoding: How the model's users decode; the gate always scores this way.
         policy: The gate's rules.
+        general_speech: A source of everyday speech, that must not be recognised worse than before.
     """
     check_services(dataset, base_model, release)
     complete_unfinished(release)
@@ -60,14 +64,16 @@ def retrain(
         decoding_digest=decoding.digest,
         policy_digest=policy.digest,
         release_repo=release.repo,
+        general_speech=general_speech.digest if general_speech else None,
     )
     reason = why_nothing_new(find_last(release), request, revision, dataset)
     if reason:
         return Completed(name="NothingNew", message=reason)
 
+    general = refresh(only_test(general_speech)) if general_speech else None
     run = fine_tuning(revision, base_model.repo, base_revision, training, decoding)
     evidence = promoted_before(request) or gate(
-        revision, run, release, find_champion(release), decoding, policy
+        revision, run, release, find_champion(release), decoding, policy, general
     )
     keep_evidence(request, evidence)
     report = write_report(evidence)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import cast
 from uuid import UUID
 
 from prefect import task
@@ -21,9 +22,10 @@ from prefect.artifacts import (
 from prefect.cache_policies import NO_CACHE
 
 from tasks.policies import LOOKUP
-from tasks.services import hub, store
+from tasks.services import cache_dir, hub, store
 from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.data.report import dataset_table
+from whisper_retrain.data.report import write_report as write_dataset_report
 from whisper_retrain.records import Artifact, DatasetRevision, Promotion, TrainingRun
 from whisper_retrain.release.evidence import Evidence
 from whisper_retrain.release.figures import wer_history_svg
@@ -46,6 +48,8 @@ def publish_dataset_note(revision: DatasetRevision) -> None:
         key="dataset-report",
         description=f"Dataset revision `{revision.digest[:12]}`",
     )
+    report = write_dataset_report(store(), revision, cache_dir("manifests"))
+    create_markdown_artifact(f"Report with plots: `{report.uri}`", key="dataset-report-html")
 
 
 @task(task_run_name="evaluation-table", cache_policy=NO_CACHE)
@@ -115,7 +119,6 @@ class TrainingProgressNote:
 
     def _show(self, percent: float, text: str) -> None:
         if self._artifact is None:
-            self._artifact = create_progress_artifact(
-                percent, key="fine-tuning", description="Fine-tuning"
-            )
+            created = create_progress_artifact(percent, "fine-tuning", description="Fine-tuning")
+            self._artifact = cast(UUID, created)  # typed for async callers too
         update_progress_artifact(self._artifact, min(percent, 100.0), description=text)

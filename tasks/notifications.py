@@ -61,6 +61,7 @@ def deliver(notification: Notification, block: str) -> None:
     """
     body = f"{notification.body}\nNotification id: {notification.id}"
     receiver = cast(NotificationBlock, Block.load(block))
-    receiver.notify(body=body, subject=notification.subject)
+    # Typed for async callers too; here it is synchronous.
+    cast(None, receiver.notify(body=body, subject=notification.subject))
     outbox.mark_delivered(store(), notification.id)
     get_run_logger().info("delivered: %s", notification.subject)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+import shutil
 
 from prefect import get_run_logger, task
 
@@ -36,7 +35,9 @@ def fine_tune(job: TrainingJob) -> TrainingRun:
         raise ValueError("a base model comes from the Hub")
     base_dir = models.fetch_revision(hub(), base.repo, base.revision, cache_dir("models"))
     note = TrainingProgressNote(get_run_logger())
-    with tempfile.TemporaryDirectory(prefix="training-", dir=cache_dir("work")) as work_dir:
-        run = run_training(job, settings().store, base_dir, Path(work_dir), on_progress=note.update)
+    # By digest, so that a rerun on this machine resumes from the local training state.
+    work_dir = cache_dir("work") / job.digest[:16]
+    run = run_training(job, settings().store, base_dir, work_dir, on_progress=note.update)
+    shutil.rmtree(work_dir, ignore_errors=True)
     note.finish(run)
     return run

@@ -23,7 +23,7 @@ from deployments.demo.watch import (
 )
 from tasks.services import hub, settings, store
 from whisper_retrain.history import Retraining, latest_retraining
-from whisper_retrain.release.notifications import notification_id
+from whisper_retrain.release.notifications import Event, notification_id
 
 DEPLOYMENT = "retrain/demo"
 RELEASE_REPO = "demo/whisper-tiny-medical"
@@ -70,7 +70,7 @@ def main() -> int:
 
 def _show(console: Console, local_dir: Path, run: FlowRun, retraining: Retraining) -> None:
     print_summary(console, retraining, store())
-    event = "model.promoted" if retraining.promotion else "challenger.rejected"
+    event: Event = "model.promoted" if retraining.promotion else "challenger.rejected"
     wanted = notification_id(event, retraining.evidence.decision.digest)
     received = wait_for_notification(local_dir / "notifications.jsonl", wanted, console)
     console.print("\n[bold]Notification, as it was received[/bold]")

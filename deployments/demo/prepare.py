@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -34,8 +35,8 @@ def publish(local_dir: Path, drop: int, console: Console) -> None:
     sources = [sha256_of(path) for path in sorted(_demo_sources())]
     _once(local_dir, "base-model", digest_of(sources), lambda: _publish_base_model(folder, console))
     for number in range(1, drop + 1):
-        content = digest_of([number, sources])
-        _once(local_dir, f"drop-{number}", content, lambda n=number: _publish_drop(folder, n, console))
+        work = partial(_publish_drop, folder, number, console)
+        _once(local_dir, f"drop-{number}", digest_of([number, sources]), work)
 
 
 def deploy(local_dir: Path, console: Console) -> None:

@@ -101,7 +101,7 @@ class _LogPrinter:
         if time.monotonic() - self.last_s < QUIET_S:
             return
         self.last_s = time.monotonic()
-        state = run.state.name if run.state else "created"
+        state = run.state_name or "created"
         elapsed = time.monotonic() - self.started_s
         self.console.print(f"          … {state.lower()}, {elapsed:.0f} s so far", style="dim")
 

@@ -57,10 +57,10 @@ class DatasetSource(Config):
 class SplitPolicy(Config):
     """How utterances are split; stable when data is added."""
 
-    disjoint: Literal["speaker-and-phrase", "speaker", "phrase", "none"] = Field(
+    disjoint: Literal["speaker-and-phrase", "speaker", "phrase", "none", "test-only"] = Field(
         "speaker-and-phrase",
         title="Test is disjoint from train by",
-        description="Utterances that would leak are dropped and counted.",
+        description="Utterances that would leak are dropped; test-only: all are the test set.",
     )
     test_share: float = Field(
         0.2, title="Test share", description="Of speakers and of phrases.", gt=0, lt=0.5
@@ -135,6 +135,11 @@ class DatasetConfig(Config):
             # Ids of utterances begin with the name of their source.
             raise ValueError(f"names of sources must differ, got {', '.join(names)}")
         return sources
+
+
+def only_test(source: DatasetSource) -> DatasetConfig:
+    """A dataset that is a test set and nothing else, as the general-speech guard needs it."""
+    return DatasetConfig(sources=(source,), splits=SplitPolicy(disjoint="test-only"))
 
 
 class BaseModelConfig(Config):

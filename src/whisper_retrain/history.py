@@ -27,6 +27,7 @@ class RetrainingRequest(Record):
     decoding_digest: str
     policy_digest: str
     release_repo: str
+    general_speech: str | None = None
 
 
 class Retraining(Record):

@@ -128,13 +128,15 @@ def _earlier_utterances(
 
 def _check_not_empty(curated: Curated, plan: RefreshPlan) -> None:
     splits = {u.split for u in curated.utterances}
-    empty = [name for name in ("train", "validation", "test") if name not in splits]
+    only_test = plan.config.splits.disjoint == "test-only"
+    wanted = ("test",) if only_test else ("train", "validation", "test")
+    empty = [name for name in wanted if name not in splits]
     if empty:
         why = reasons([*(q.reason for q in curated.quarantined), *curated.dropped.values()])
         raise InputError(
             f"empty split: {', '.join(empty)}",
             where=", ".join(source.location for source in plan.sources),
-            expected="utterances in train, validation and test",
+            expected=f"utterances in {', '.join(wanted)}",
             got=f"{curated.seen} seen; quarantined and dropped: {why}",
             remedy="more speakers and phrases, a column of speakers, or splits.disjoint = phrase",
         )
