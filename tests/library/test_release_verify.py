@@ -23,7 +23,7 @@ from whisper_retrain.release.promotion import promote
 from whisper_retrain.release.transaction import Edges
 from whisper_retrain.release.verify import transcribe_in_child
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

@@ -11,16 +11,22 @@ from collections.abc import Callable, Mapping, Sequence
 
 from whisper_retrain.errors import InputError
 from whisper_retrain.evaluation.rows import Evaluation
-from whisper_retrain.gate.terms import term_changes
-from whisper_retrain.records import CurvePoint, EvaluationReport, Promotion
+from whisper_retrain.records import CurvePoint, Decision, EvaluationReport, Promotion, RuleOutcome
 from whisper_retrain.release.bars import (
+    Figure,
     all_slices,
     glued,
     rule_figure,
     score_figure,
     slice_figures,
 )
-from whisper_retrain.release.diffs import Change, largest, pair_rows
+from whisper_retrain.release.diffs import (
+    Change,
+    largest,
+    learned_and_forgotten,
+    pair_rows,
+    sides,
+)
 from whisper_retrain.release.evidence import Evidence
 from whisper_retrain.release.figures import line_chart
 from whisper_retrain.release.measured import measured
@@ -46,14 +52,8 @@ def html_report(
     compared = "baseline" if evidence.decision.first_champion else "champion"
     changes = pair_rows(evaluations[compared].rows, evaluations["challenger"].rows)
     wins, losses = largest(changes)
-    by_id = {change.before.id: change for change in changes}
-    sides = [change.before for change in changes], [change.after for change in changes]
-    terms = term_changes(*sides)
-    scores = measured(dict(evaluations))
-    rules = [
-        (rule, rule_figure(rule), [by_id[key] for key in rule.utterances if key in by_id])
-        for rule in evidence.decision.rules
-    ]
+    learned, forgotten = learned_and_forgotten(changes)
+    scores, rules = measured(dict(evaluations)), shown_rules(evidence.decision, changes)
     heard = [*wins, *losses, *(change for _, _, named in rules for change in named)]
     return render(
         "report.html.jinja",
@@ -67,9 +67,9 @@ def html_report(
         rules=rules,
         shown_reasons=SHOWN_REASONS,
         score_figures={metric: score_figure(scores, metric) for metric in METRIC_NAMES},
-        slices=slice_figures(all_slices(*sides)),
-        learned=[term for term in reversed(terms) if term.after > term.before],
-        forgotten=[term for term in terms if term.after < term.before],
+        slices=slice_figures(all_slices(*sides(changes))),
+        learned=learned,
+        forgotten=forgotten,
         behaviour=behaviour_rows(evidence.compared),
         change_lists=[("wins", wins), ("losses", losses)],
         players=players(heard, audio),
@@ -78,6 +78,17 @@ def html_report(
         percent=lambda figure: glued(percent_text(figure)),
         points=lambda figure: glued(points_text(figure)),
     )
+
+
+def shown_rules(
+    decision: Decision, changes: Sequence[Change]
+) -> list[tuple[RuleOutcome, Figure | None, list[Change]]]:
+    """Each rule with its figure and the utterances that it names."""
+    by_id = {change.before.id: change for change in changes}
+    return [
+        (rule, rule_figure(rule), [by_id[key] for key in rule.utterances if key in by_id])
+        for rule in decision.rules
+    ]
 
 
 def behaviour_rows(reports: Mapping[str, EvaluationReport]) -> list[tuple[str, list[str]]]:

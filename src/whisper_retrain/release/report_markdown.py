@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from whisper_retrain.evaluation.rows import Evaluation
 from whisper_retrain.gate.slices import SliceComparison
-from whisper_retrain.gate.terms import TermChange, term_changes
+from whisper_retrain.gate.terms import TermChange
 from whisper_retrain.records import Decision, RuleOutcome
 from whisper_retrain.release.bars import all_slices
-from whisper_retrain.release.diffs import pair_rows
+from whisper_retrain.release.diffs import learned_and_forgotten, pair_rows, sides
 from whisper_retrain.release.evidence import Evidence
 from whisper_retrain.release.measured import measured
 from whisper_retrain.release.notifications import NON_CLINICAL
@@ -41,10 +41,7 @@ def decision_markdown(
     """Decision, reasons, scores, rules, slices, terms and lineage; `evaluations` by role."""
     compared = "baseline" if evidence.decision.first_champion else "champion"
     changes = pair_rows(evaluations[compared].rows, evaluations["challenger"].rows)
-    sides = [change.before for change in changes], [change.after for change in changes]
-    terms = term_changes(*sides)
-    learned = [term for term in reversed(terms) if term.after > term.before]
-    forgotten = [term for term in terms if term.after < term.before]
+    learned, forgotten = learned_and_forgotten(changes)
     parts = [
         f"# {HEADLINES[evidence.decision.outcome]}",
         _list(shown_reasons(evidence.decision)),
@@ -55,7 +52,7 @@ def decision_markdown(
         "## Rules",
         rule_table(evidence.decision.rules),
         "## Slices",
-        slice_table(all_slices(*sides), compared),
+        slice_table(all_slices(*sides(changes)), compared),
         "## Medical terms",
         _terms("Learned", learned),
         _terms("Forgotten", forgotten),
