@@ -3,7 +3,10 @@
 Errors are those of the same utterances under two models, champion (a) and challenger (b); every
 difference is b - a, so that a negative one is an improvement. Utterances of one speaker are not
 independent, nor are recordings of one phrase: whole blocks are resampled (Liu & Peng 2020,
-arXiv:1912.09508), and of the two views the one with the wider interval counts.
+arXiv:1912.09508), and of the two views the one with the wider interval counts. It is widened by
+what only the other view sees, the two-way variance V(speaker) + V(phrase) - V(both) of Cameron,
+Gelbach & Miller 2011: without that, 5.7 % of equal models were promoted at 5 % where speakers
+and phrases both matter.
 
 Few blocks. The percentile interval of G blocks is too narrow: at one-sided 5 % it calls an equal
 model better in 18 % of cases for G = 3 and 10 % for G = 5. So each replicate's distance from the
@@ -91,7 +94,35 @@ def compare(
         compare_view(pairs, name, labels, alpha=alpha, replicates=replicates, seed=seed)
         for name, labels in usable.items()
     ]
-    return max(found, key=lambda comparison: comparison.width)
+    widest = max(found, key=lambda comparison: comparison.width)
+    factor = crossed(pairs, usable, widest.view)
+    if factor <= 1:
+        return widest
+    labels = usable[widest.view]
+    return compare_view(
+        pairs, widest.view, labels, alpha=alpha, replicates=replicates, seed=seed, widen=factor
+    )
+
+
+def crossed(pairs: Paired, views: dict[str, Sequence[Hashable]], chosen: str) -> float:
+    """How much wider two crossed views are than the chosen one alone; 1 for a single view."""
+    if len(views) != 2:
+        return 1.0
+    one, other = views.values()
+    own = _variance(pairs, views[chosen])
+    both = _variance(pairs, one) + _variance(pairs, other)
+    both -= _variance(pairs, list(zip(one, other, strict=True)))
+    return max(1.0, float(np.sqrt(both / own))) if own > 0 and both > 0 else 1.0
+
+
+def _variance(pairs: Paired, labels: Sequence[Hashable]) -> float:
+    """Cluster-robust variance of the relative difference, up to a factor that all views share."""
+    blocks = block_totals(pairs, labels)
+    both = blocks[:, 0] + blocks[:, 1]
+    change = blocks[:, 1] - blocks[:, 0]
+    relative = change.sum() / max(both.sum(), 1e-12)
+    spread = float(np.square(change - relative * both).sum())
+    return spread * len(blocks) / max(1, len(blocks) - 1)
 
 
 def compare_view(
@@ -102,6 +133,7 @@ def compare_view(
     alpha: float,
     replicates: int = 10_000,
     seed: int = 1,
+    widen: float = 1.0,
 ) -> Comparison:
     """Paired block bootstrap of dWER (Bisani & Ney 2004), corrected for few blocks."""
     blocks = block_totals(pairs, labels)
@@ -112,9 +144,9 @@ def compare_view(
     drawn = resample(blocks, replicates, np.random.default_rng(seed))
     relative, pooled = _relative(drawn)
     centre, mean = (float(x[0]) for x in _relative(blocks.sum(axis=0, keepdims=True)))
-    stretched = (centre + stretch(len(blocks), alpha) * (relative - centre)) * pooled
+    stretched = (centre + widen * stretch(len(blocks), alpha) * (relative - centre)) * pooled
     low, high = np.quantile(stretched, [1 - QUANTILE, QUANTILE])
-    spread = float(np.std(relative)) * np.sqrt(len(blocks) / (len(blocks) - 1)) * mean
+    spread = float(np.std(relative)) * np.sqrt(len(blocks) / (len(blocks) - 1)) * mean * widen
     return Comparison(
         view=view,
         blocks=len(blocks),

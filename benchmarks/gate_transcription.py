@@ -1,0 +1,104 @@
+"""Transcription of the gate against transformers' pipeline, and against the machine's floor.
+
+Real weights (Whisper tiny.en) on synthetic speech (eSpeak NG), the same audio for both, in one
+process, one after the other, on the same number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+
+from whisper_retrain.config import DecodingConfig
+from whisper_retrain.evaluation.transcription import SAMPLING_RATE_HZ, Audio, Transcriber
+from whisper_retrain.local.demo import base_model
+from whisper_retrain.local.demo.engines import Espeak
+
+BATCH = 16
+SENTENCES = Path(base_model.__file__).with_name("sentences.toml")
+
+
+def speech(count: int) -> list[Audio]:
+    """Sentences of the demo corpus as eSpeak NG reads them, at 16 kHz."""
+    groups = tomllib.loads(SENTENCES.read_text())
+    texts = [text for prompts in groups.values() for lines in prompts.values() for text in lines]
+    voice = Espeak("en-us", words_per_minute=150, pitch=45)
+    step = max(1, len(texts) // count)
+    read = [voice.read(text) for text in texts[::step][:count]]
+    return [soxr.resample(a, voice.rate_hz, SAMPLING_RATE_HZ).astype(np.float32) for a in read]
+
+
+def transcription(count: int) -> dict[str, Any]:
+    """Speed-up over the pipeline's utterances per second, and how far both are from the floor."""
+    import torch
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    audios = speech(count)
+    with tempfile.TemporaryDirectory() as folder:
+        model_dir = base_model.convert_base_model(Path(folder) / "tiny.en")
+        ours_s, ours = _ours(model_dir, audios)
+        theirs_s, theirs = _pipeline(model_dir, audios)
+    same = sum(a == b for a, b in zip(ours, theirs, strict=True))
+    floor_s = len(audios) * encoder_flop(base_model.SIZES) / matmul_flop_per_s(base_model.SIZES)
+    return {
+        "transcription_speedup": theirs_s / ours_s,
+        "transcription_utterances_per_s": len(audios) / ours_s,
+        "pipeline_utterances_per_s": len(audios) / theirs_s,
+        "transcription_same_texts": same / len(audios),
+        "transcription_times_floor": ours_s / floor_s,
+        "encoder_floor_utterances_per_s": len(audios) / floor_s,
+    }
+
+
+def _ours(model_dir: Path, audios: list[Audio]) -> tuple[float, list[str]]:
+    transcriber = Transcriber(model_dir, DecodingConfig(batch_size=BATCH))
+    transcriber.transcribe(audios[:1])
+    order = sorted(range(len(audios)), key=lambda place: -len(audios[place]))
+    texts = [""] * len(audios)
+    start = time.perf_counter()
+    for first in range(0, len(order), BATCH):
+        batch = order[first : first + BATCH]
+        found = transcriber.transcribe([audios[place] for place in batch])
+        for place, transcript in zip(batch, found, strict=True):
+            texts[place] = transcript.text
+    return time.perf_counter() - start, texts
+
+
+def _pipeline(model_dir: Path, audios: list[Audio]) -> tuple[float, list[str]]:
+    from transformers import pipeline
+
+    asr = pipeline("automatic-speech-recognition", model=str(model_dir), batch_size=BATCH)
+    asr(audios[0].copy())
+    start = time.perf_counter()
+    found = asr([audio.copy() for audio in audios])
+    return time.perf_counter() - start, [one["text"].strip() for one in found]
+
+
+def encoder_flop(sizes: dict[str, Any]) -> float:
+    """Multiply-adds, times two, of Whisper's encoder over 30 s."""
+    width, positions = sizes["d_model"], sizes["max_source_positions"]
+    layer = 4 * width**2 * positions + 2 * positions**2 * width
+    layer += 2 * width * sizes["encoder_ffn_dim"] * positions
+    convolutions = 3 * sizes["num_mel_bins"] * width * 2 * positions + 3 * width**2 * positions
+    return 2.0 * (sizes["encoder_layers"] * layer + convolutions)
+
+
+def matmul_flop_per_s(sizes: dict[str, Any], seconds: float = 2.0) -> float:
+    """What matmuls of the feed-forward layers' shape reach on this machine, now."""
+    import torch
+
+    rows, width, wide = BATCH * 1500, sizes["d_model"], sizes["encoder_ffn_dim"]
+    left, right = torch.randn(rows, width), torch.randn(width, wide)
+    best, start = float("inf"), time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        once = time.perf_counter()
+        torch.mm(left, right)
+        best = min(best, time.perf_counter() - once)
+    return 2.0 * rows * width * wide / best
