@@ -121,23 +121,33 @@ def check_columns(schema: Any, columns: Columns, where: str) -> None:
 
 
 def read_rows(job: ShardJob) -> Iterator[RawRow]:
-    """The rows of a job, a few at a time in memory."""
+    """The rows of a job, a few at a time in memory; audio is passed on without a copy."""
     columns = columns_of(job.source)
     parquet = _open(job.source, job.revision, job.file)
     names = list(dict.fromkeys(n for n in columns.model_dump().values() if n is not None))
+    texts = [name for name in names if name != columns.audio]
     for batch in parquet.iter_batches(BATCH_ROWS, row_groups=list(job.row_groups), columns=names):
-        for row in batch.to_pylist():
-            audio = row[columns.audio]
-            data = audio.get("bytes") if isinstance(audio, dict) else audio
+        recordings = _embedded(batch.column(columns.audio))
+        for row, audio in zip(batch.select(texts).to_pylist(), recordings, strict=True):
             yield RawRow(
                 id=text_or_none(row[columns.id]) if columns.id else None,
                 reference=row[columns.reference],
                 speaker=text_or_none(row[columns.speaker]) if columns.speaker else None,
                 prompt=text_or_none(row[columns.prompt]) if columns.prompt else None,
-                data=data,
+                data=audio,
                 origin=job.origin,
-                failure=None if data else "missing-audio: no embedded bytes",
+                failure=None if audio else "missing-audio: no embedded bytes",
             )
+
+
+def _embedded(column: Any) -> Iterator[memoryview | None]:
+    """The bytes of each row's recording; None where there are none."""
+    import pyarrow as pa
+
+    values = column.field("bytes") if pa.types.is_struct(column.type) else column
+    for struct, value in zip(column.is_valid(), values, strict=True):
+        found = struct.as_py() and value.is_valid and len(value.as_buffer())
+        yield memoryview(value.as_buffer()) if found else None
 
 
 def _open(source: DatasetSource, revision: str, file: str) -> Any:

@@ -211,7 +211,7 @@ def _parse_parquet(data: bytes, where: str) -> tuple[list[dict[str, Any]], list[
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(io.BytesIO(data))
+        table = pq.ParquetFile(io.BytesIO(data)).read()
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError("not a whole parquet file", where=where, got=str(error)) from error
     return table.to_pylist(), list(table.column_names)
