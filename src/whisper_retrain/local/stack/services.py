@@ -52,7 +52,7 @@ class Service:
     probe: Callable[[], None]
     data: tuple[Path, ...] = ()
     needs: tuple[str, ...] = ()
-    start_limit_s: float = 60.0
+    start_limit_s: float = 120.0
     stop_grace_s: float = 5.0
 
     @property
@@ -115,7 +115,7 @@ def _prefect_server(layout: Layout, state: State, base: dict[str, str]) -> Servi
         ports={"prefect": port},
         probe=lambda: _get(f"{url}/api/health"),
         data=(layout.dir / "prefect",),
-        start_limit_s=120,
+        start_limit_s=300,  # 10 s on an idle machine, minutes on a busy one
         stop_grace_s=10,
     )
 
