@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -28,6 +29,7 @@ from tests.fixtures.s3 import S3Server
 from tests.library.test_data_refresh import COLUMNS, folder_config, hub_config
 from whisper_retrain.config import Columns, DatasetConfig, DatasetSource
 from whisper_retrain.data.commit import read_table
+from whisper_retrain.data.manifest import load_manifest
 from whisper_retrain.data.recordings import from_parquet
 from whisper_retrain.data.refresh import (
     build_shard,
@@ -39,7 +41,7 @@ from whisper_retrain.data.refresh import (
 from whisper_retrain.data.trees import OutsideError, S3Tree, inside
 from whisper_retrain.data.validation import Quarantined
 from whisper_retrain.edges.store import S3Store
-from whisper_retrain.errors import HubError, InputError, StorageError
+from whisper_retrain.errors import HubError, InputError, StorageError, StorageFullError
 from whisper_retrain.records import DatasetRevision
 
 
@@ -362,6 +364,24 @@ class TestS3:
     def test_a_bucket_that_is_not_there(self, s3_environment: S3Server, s3_store: S3Store) -> None:
         with pytest.raises(InputError, match="bucket does not exist"):
             refresh_dataset(s3_config("s3://no-such-bucket/in"), s3_store)
+
+
+@pytest.mark.slow
+def test_a_full_s3_server_is_named_and_the_last_revision_stays(
+    small_s3_server: S3Server, tmp_path: Path
+) -> None:
+    store = small_s3_server.store()
+    folder = tmp_path / "in"
+    config = folder_config(write_folder(folder, corpus()))
+    first = refresh_dataset(config, store)
+    noise = np.random.default_rng(1)
+    sounds = [encoded(noise.uniform(-0.5, 0.5, 400_000)) for _ in range(80)]
+    long = [row(2_000 + n, "s1", f"Long sound {n}.", sound) for n, sound in enumerate(sounds)]
+    write_folder(folder, [*corpus(), *long])
+    with pytest.raises((StorageFullError, StorageError)):
+        refresh_dataset(config, store)
+    assert latest_revision(store, config) == first
+    assert load_manifest(store, first, tmp_path)
 
 
 def test_two_sources_may_not_have_one_name() -> None:

@@ -16,9 +16,15 @@ from numpy.typing import NDArray
 from tests.fixtures.recordings import encoded, tone
 from tests.fixtures.s3 import S3Server
 from whisper_retrain.data.decoding import decode, to_flac
-from whisper_retrain.data.shards import AudioShards, shard_key, shard_writer
+from whisper_retrain.data.shards import (
+    AudioShards,
+    ShardWriter,
+    room_needed,
+    shard_key,
+    shard_writer,
+)
 from whisper_retrain.edges.store import S3Store
-from whisper_retrain.errors import IntegrityError, PermanentError
+from whisper_retrain.errors import IntegrityError, PermanentError, StorageFullError
 
 
 @dataclass(frozen=True)
@@ -151,6 +157,18 @@ def test_row_groups_are_small_enough_to_stream(s3_store: S3Store, tmp_path: Path
     path.write_bytes(s3_store.read(shard_key(shard)))
     groups = pq.ParquetFile(path).metadata
     assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == [50, 50, 20]
+
+
+def fill(folder: Path) -> None:
+    with room_needed(folder), ShardWriter(folder) as writer:
+        for number in range(60):
+            writer.add(to_flac(samples(number)), id=f"u{number}")
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    (tmp_path / "shard.parquet").symlink_to("/dev/full")
+    with pytest.raises(StorageFullError, match=f"no room left on this machine; at {tmp_path}"):
+        fill(tmp_path)
 
 
 @pytest.mark.slow

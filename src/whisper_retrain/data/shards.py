@@ -6,6 +6,7 @@ local cache as one file of FLAC streams and one of offsets, so that any utteranc
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -176,7 +177,10 @@ class AudioShards:
         """Download a shard, verify it, and write its two files; offsets last."""
         self._dir.mkdir(parents=True, exist_ok=True)
         key = shard_key(shard)
-        with tempfile.TemporaryDirectory(dir=self._dir, prefix=".part-") as folder:
+        with (
+            room_needed(self._dir),
+            tempfile.TemporaryDirectory(dir=self._dir, prefix=".part-") as folder,
+        ):
             source = Path(folder) / "shard.parquet"
             artifact = Artifact(uri=self._store.uri(key), sha256=shard, size_bytes=0)
             self._store.download(artifact, source)
@@ -229,5 +233,24 @@ def _used_at(path: Path) -> float:
 @contextmanager
 def shard_writer() -> Iterator[ShardWriter]:
     """A shard in a temporary folder; close it with `with writer:` and then `store` it."""
-    with tempfile.TemporaryDirectory(prefix="whisper-retrain-shard-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="whisper-retrain-shard-") as folder,
+        room_needed(Path(folder)),
+    ):
         yield ShardWriter(Path(folder))
+
+
+@contextmanager
+def room_needed(folder: Path) -> Iterator[None]:
+    """Turn "no space left" into an error that says where."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise StorageFullError(
+            "no room left on this machine",
+            where=str(folder),
+            got=str(error),
+            remedy="free some, or set TMPDIR and WHISPER_RETRAIN_CACHE_DIR to a larger disk",
+        ) from error
