@@ -31,10 +31,11 @@ from whisper_retrain.training.model import (
     load_model,
     mend_generation_config,
 )
-from whisper_retrain.training.optimization import Optimization
+from whisper_retrain.training.optimization import Optimization, Prepared
 from whisper_retrain.training.speech import Example, Labels, Speech, collate, prefetched
 
 SIZES = {  # width, layers, heads: openai/whisper-small.en and -medium.en
+    "nano": (64, 2, 2),  # to try the benchmark itself
     "tiny": (384, 4, 6),
     "small": (768, 12, 12),
     "medium": (1024, 24, 16),
@@ -209,14 +210,15 @@ def train_ours(order: Order, model: Any, labels: Labels, speech: Speech) -> dict
         config.full_context_share,
     )
 
-    def load(step: Any) -> list[Example]:
+    def load(step: Any) -> Prepared:
         chosen = [speech.train[index] for index in step.indices]
-        return [Example(u.id, speech.audio(u), labels.ids(u.reference)) for u in chosen]
+        examples = [Example(u.id, speech.audio(u), labels.ids(u.reference)) for u in chosen]
+        return optimization.prepare(step, examples)
 
     clock, flop = Clock(device.torch, order.skip_steps), 0.0
     clock.start()
-    for step, examples in prefetched((plan.at(s) for s in range(config.max_steps)), load):
-        result = optimization.step(step, examples)
+    for prepared in prefetched((plan.at(s) for s in range(config.max_steps)), load):
+        result = optimization.step(prepared)
         flop += result.flop if clock.steps >= order.skip_steps else 0.0
         clock.tick(result.audio_s)
     return {**_figures(clock, device), "flop_per_s": flop / clock.seconds, "loss": result.loss}
@@ -379,18 +381,22 @@ def _probed(model: Any, labels: Labels) -> dict[str, list[str]]:
     return texts
 
 
+def device_name(device: torch.device) -> str:
+    """What it was measured on."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+
+
 def run(order: Order) -> dict[str, Any]:
     """Train, and score if asked."""
     model, labels, speech = prepared(order)
     recipe = {"ours": train_ours, "stock": train_stock, "base": lambda *_: {}}[order.recipe]
     result = recipe(order, model, labels, speech)
-    if order.device == "cuda":
-        result["peak_flop_per_s"] = peak_flop_per_s(torch.device("cuda"), torch.bfloat16, 1.0)
-    elif order.recipe == "ours":
-        result["peak_flop_per_s"] = peak_flop_per_s(torch.device("cpu"), torch.float32)
+    device = Device("auto", force_cpu=order.device == "cpu")
+    result["device"] = device_name(device.torch)
+    result["peak_flop_per_s"] = peak_flop_per_s(device.torch, device.precision, 1.0)
     if order.score:
         result |= scored(model, labels, speech)
-    return {**asdict(order), **result}
+    return {**asdict(order), **result, "torch": torch.__version__}
 
 
 if __name__ == "__main__":

@@ -37,7 +37,8 @@ def gate(
 
     def score(role: str, model: ModelRef, on: DatasetRevision) -> EvaluationReport:
         checkpoint = run.checkpoint if model is challenger else None
-        return evaluate(role, plan(model, on, decoding, policy), on, policy.own_terms, checkpoint)
+        job = plan(model, on, decoding, policy, probed=on is dataset)
+        return evaluate(role, job, on, policy.own_terms, checkpoint)
 
     challenger = ModelRef(name="challenger", model_digest=run.checkpoint.model_digest)
     first = champion_revision is None

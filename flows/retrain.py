@@ -76,7 +76,7 @@ def retrain(
         revision, run, release, find_champion(release), decoding, policy, general
     )
     keep_evidence(request, evidence)
-    report = write_report(evidence)
+    report = write_report(evidence, release)
     promoted = None
     if evidence.decision.outcome == "promote":
         promoted = promotion(evidence, release, report)

@@ -42,11 +42,15 @@ def find_champion(release: ReleaseConfig) -> str | None:
 
 
 def plan(
-    model: ModelRef, dataset: DatasetRevision, decoding: DecodingConfig, policy: GatePolicy
+    model: ModelRef,
+    dataset: DatasetRevision,
+    decoding: DecodingConfig,
+    policy: GatePolicy,
+    probed: bool = True,
 ) -> EvaluationJob:
     """All that an evaluation depends on, normalizer, lexicon and library versions included."""
     lexicon = default_lexicon(policy.own_terms)
-    return plan_evaluation(model, dataset.test_set_digest, decoding, lexicon)
+    return plan_evaluation(model, dataset, decoding, lexicon, probed=probed)
 
 
 @task(task_run_name="evaluate-{role}", tags=[GPU_TAG], **stage("evaluate"))

@@ -30,6 +30,7 @@ from whisper_retrain.records import Artifact, DatasetRevision, Promotion, Traini
 from whisper_retrain.release.evidence import Evidence
 from whisper_retrain.release.figures import wer_history_svg
 from whisper_retrain.release.measured import evaluations_of, measured
+from whisper_retrain.release.recordings import players
 from whisper_retrain.release.report import html_report
 from whisper_retrain.release.report_markdown import decision_markdown
 from whisper_retrain.release.scores import METRIC_NAMES, ROLE_NAMES, score_text
@@ -72,9 +73,10 @@ def publish_decision_note(evidence: Evidence) -> None:
 
 
 @task(task_run_name="write-report", **LOOKUP)
-def write_report(evidence: Evidence) -> Artifact:
+def write_report(evidence: Evidence, release: ReleaseConfig) -> Artifact:
     """The self-contained HTML report, in S3."""
-    html = html_report(evidence, evaluations_of(store(), evidence))
+    audio = players(release.report_audio, store(), evidence.dataset, cache_dir("shards"))
+    html = html_report(evidence, evaluations_of(store(), evidence), audio=audio)
     key = f"reports/v1/{evidence.decision.digest}/report.html"
     artifact = store().write(key, html.encode(), "text/html; charset=utf-8")
     create_markdown_artifact(f"Report: `{artifact.uri}`", key="report")

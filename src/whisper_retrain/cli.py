@@ -11,6 +11,7 @@ import typer
 
 from whisper_retrain.doctor.cli import doctor_command
 from whisper_retrain.errors import WhisperRetrainError
+from whisper_retrain.evaluation.cli import gate_app, score
 from whisper_retrain.local.stack.cli import app as stack_app
 
 commands = typer.Typer(
@@ -20,7 +21,9 @@ commands = typer.Typer(
     help="Keeps a Whisper model good: refresh, fine-tune, prove, publish.",
 )
 commands.add_typer(stack_app, name="stack")
+commands.add_typer(gate_app, name="gate")
 commands.command("doctor")(doctor_command)
+commands.command("score")(score)
 
 
 def app() -> None:

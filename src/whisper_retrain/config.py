@@ -247,4 +247,9 @@ class ReleaseConfig(Config):
 
     repo: str = Field("your-org/whisper-medical", title="Hub repo", pattern=REPO_PATTERN)
     private: bool = Field(True, title="Private")
+    report_audio: bool = Field(
+        False,
+        title="Recordings in the report",
+        description="Players in the HTML report in S3; recordings never reach the Hub.",
+    )
     champion_tag: str = Field("champion", title="Champion tag", pattern=r"^[\w.\-]+$")

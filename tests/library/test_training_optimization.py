@@ -48,12 +48,12 @@ def examples(one: Optimization) -> list[Example]:
 
 
 def weights_after_a_step(one: Optimization) -> dict[str, torch.Tensor]:
-    one.step(PLAN, examples(one))
+    one.step(one.prepare(PLAN, examples(one)))
     return {name: value.detach() for name, value in one.loss.named_parameters()}
 
 
 def gradients(one: Optimization) -> tuple[float, list[torch.Tensor]]:
-    result = one.step(PLAN, examples(one))
+    result = one.step(one.prepare(PLAN, examples(one)))
     return result.loss, [p.grad for p in one.parameters if p.grad is not None]
 
 
@@ -121,14 +121,14 @@ def test_out_of_memory_with_one_utterance_at_a_time_is_said(base: Path) -> None:
     one = optimization(base)
     fails_above(one, 0, MemoryError())
     with pytest.raises(OutOfMemoryError, match=r"one utterance at a time.*step 1"):
-        one.step(PLAN, examples(one))
+        one.step(one.prepare(PLAN, examples(one)))
 
 
 def test_another_runtime_error_is_not_taken_for_a_lack_of_memory(base: Path) -> None:
     one = optimization(base)
     fails_above(one, 0, RuntimeError("shapes differ"))
     with pytest.raises(RuntimeError, match="shapes differ"):
-        one.step(PLAN, examples(one))
+        one.step(one.prepare(PLAN, examples(one)))
 
 
 def test_a_loss_that_is_no_number_stops_before_it_spoils_the_weights(base: Path) -> None:
@@ -137,14 +137,14 @@ def test_a_loss_that_is_no_number_stops_before_it_spoils_the_weights(base: Path)
         one.loss.whisper.model.encoder.conv1.bias[0] = float("nan")
     before = one.loss.whisper.model.decoder.layers[0].fc1.weight.clone()
     with pytest.raises(DivergedError, match="step 1; expected finite"):
-        one.step(PLAN, examples(one))
+        one.step(one.prepare(PLAN, examples(one)))
     assert torch.equal(before, one.loss.whisper.model.decoder.layers[0].fc1.weight)
 
 
 def test_adapters_are_all_that_lora_trains(base: Path) -> None:
     one = optimization(base, lora_rank=4)
     before = one.loss.whisper.model.encoder.layers[0].fc1.get_base_layer().weight.clone()
-    one.step(PLAN, examples(one))
+    one.step(one.prepare(PLAN, examples(one)))
     layer = one.loss.whisper.model.encoder.layers[0].fc1
     assert torch.equal(before, layer.get_base_layer().weight)
     assert layer.lora_B["default"].weight.abs().max() > 0

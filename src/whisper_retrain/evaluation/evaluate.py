@@ -48,7 +48,8 @@ def evaluate(
     if not utterances:
         raise InputError("the test set is empty", where="test split", remedy="see the splits")
     transcription = ShardedTranscription(job, model_dir, store, audio, device, progress)
-    shards, extras = transcription.run(utterances), transcription.extras(utterances)
+    shards = transcription.run(utterances)
+    extras = transcription.extras(utterances) if job.probed else None
     heard = [item for shard in shards for item in shard.items]
     rows = make_rows(utterances, heard, lexicon or default_lexicon())
     artifact = store.write(f"{job.prefix}rows.parquet", rows_to_parquet(rows))

@@ -37,6 +37,7 @@ class EvaluationJob(Record):
     normalizer_version: str
     lexicon_version: str
     libraries: dict[str, str]
+    probed: bool = True
 
     @property
     def transcription_digest(self) -> str:
@@ -53,7 +54,8 @@ class EvaluationJob(Record):
     @property
     def key_digest(self) -> str:
         """What the report depends on."""
-        return digest_of([self.transcription_digest, self.normalizer_version, self.lexicon_version])
+        scoring = [self.normalizer_version, self.lexicon_version, self.probed]
+        return digest_of([self.transcription_digest, *scoring])
 
     @property
     def prefix(self) -> str:
@@ -71,10 +73,13 @@ def plan_evaluation(
     test_set: DatasetRevision | str,
     decoding: DecodingConfig,
     lexicon: Lexicon | None = None,
+    *,
+    probed: bool = True,
 ) -> EvaluationJob:
     """Name an evaluation on a dataset's test split, or on a test set given by its digest.
 
-    `find_report` tells whether it has been made.
+    `find_report` tells whether it has been made. Without `probed`, hallucination probes and
+    latencies, which say the same on every test set, are left out.
     """
     return EvaluationJob(
         model=model,
@@ -83,6 +88,7 @@ def plan_evaluation(
         normalizer_version=NORMALIZER_VERSION,
         lexicon_version=(lexicon or default_lexicon()).version,
         libraries={name: version(name) for name in ("torch", "transformers")},
+        probed=probed,
     )
 
 

@@ -55,12 +55,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--store", required=True, help="s3://bucket/prefix of all artifacts")
     parser.add_argument("--base-model", type=Path, required=True, help="its directory")
     parser.add_argument("--work", type=Path, required=True, help="directory for what is under way")
-    parser.add_argument(
-        "--cache",
-        type=Path,
-        help="directory of downloaded audio; default: a part of the work directory",
-    )
-    parser.add_argument("--cache-bytes", type=int, default=20 * 2**30)
     parser.add_argument("--processes", type=int, default=1, help="more than one: torchrun")
     return parser.parse_args()
 
@@ -87,16 +81,19 @@ def _train(arguments: argparse.Namespace, stopping: threading.Event) -> None:
         reporter.say("loading", "torch and transformers", total_steps=job.config.max_steps)
         # Only now what takes seconds to import: the parent has heard of us.
         from whisper_retrain.edges.store import S3Store
+        from whisper_retrain.settings import load_settings
         from whisper_retrain.training.devices import Device
         from whisper_retrain.training.engine import Surroundings, train
         from whisper_retrain.training.manifest import open_speech
 
         store = S3Store(arguments.store)
-        cache = arguments.cache or arguments.work / "cache"
+        settings = load_settings()
         device = Device(job.config.precision)
         try:
             around = Surroundings(
-                speech=open_speech(store, job.dataset, cache, arguments.cache_bytes),
+                speech=open_speech(
+                    store, job.dataset, settings.cache_dir.absolute(), settings.cache_max_bytes
+                ),
                 store=store,
                 base_model_dir=arguments.base_model,
                 work_dir=arguments.work,

@@ -44,9 +44,9 @@ def peak_flop_per_s(device: torch.device, dtype: torch.dtype, seconds: float = 0
     size = 8192 if device.type == "cuda" else 1024
     left = torch.randn(size, size, device=device, dtype=dtype)
     right = torch.randn(size, size, device=device, dtype=dtype)
-    best, until = 0.0, time.monotonic() + seconds
     _timed_product(left, right, device)
-    while time.monotonic() < until:
+    best, until = 0.0, time.monotonic() + seconds
+    while not best or time.monotonic() < until:
         best = max(best, 2.0 * size**3 / _timed_product(left, right, device))
     return best
 

@@ -205,6 +205,7 @@ def _train(job: TrainingJob, around: Surroundings, trainer: Trainer) -> Selectio
     plain = _plain_model(job, around)
     trainer.optimization.release()
     device = around.device
+    device.any(flag=False)  # the main process may still be writing the last weights
     plain.to(device.torch)
     loss = whisper.WhisperLoss(plain).to(device.torch)
     trainer.optimization.loss = loss

@@ -98,7 +98,7 @@ def _attend(
     try:
         for reader in readers:
             reader.start()
-        _hear(lines, time.monotonic() + deadline_s, deadline_s, on_progress)
+        _hear(lines, deadline_s, on_progress)
         code = child.wait()
     except BaseException:
         _end(child)
@@ -111,10 +111,11 @@ def _attend(
 
 def _hear(
     lines: queue.SimpleQueue[str | None],
-    ends_at: float,
     deadline_s: float,
     on_progress: Callable[[Progress], None],
 ) -> None:
+    """Pass news on until the child closes its output; PermanentError at the deadline."""
+    ends_at = time.monotonic() + deadline_s
     while True:
         try:
             line = lines.get(timeout=max(0.01, ends_at - time.monotonic()))

@@ -15,8 +15,9 @@ def open_speech(
     store: ObjectStore, dataset: DatasetRevision, cache_dir: Path, cache_bytes: int
 ) -> Speech:
     """Training and validation split of a dataset revision; the test split is never handed out."""
-    utterances = load_manifest(store, dataset, cache_dir)
-    shards = AudioShards(store, cache_dir, cache_bytes)
+    # The folders that evaluation uses too, so that nothing is downloaded twice.
+    utterances = load_manifest(store, dataset, cache_dir / "manifests")
+    shards = AudioShards(store, cache_dir / "shards", cache_bytes)
     return Speech(
         train=[utterance for utterance in utterances if utterance.split == "train"],
         validation=[utterance for utterance in utterances if utterance.split == "validation"],

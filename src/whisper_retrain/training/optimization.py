@@ -32,6 +32,16 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """This process's share of a step, cut into pieces that fit `budget_s`."""
+
+    plan: StepPlan
+    examples: Sequence[Example]
+    pieces: tuple[Piece, ...]
+    budget_s: float
+
+
+@dataclass(frozen=True)
 class StepResult:
     """What one step was: mean loss, audio and arithmetic done by all processes."""
 
@@ -80,8 +90,22 @@ class Optimization:
         )
         self.budget_s = config.micro_batch_audio_s or DEFAULT_BUDGET_S[device.torch.type]
 
-    def step(self, plan: StepPlan, examples: Sequence[Example]) -> StepResult:
+    def prepare(self, plan: StepPlan, examples: Sequence[Example]) -> Prepared:
+        """Cut this process's share into pieces; done ahead, by the thread that reads speech."""
+        margin_s, budget_s = self.config.context_margin_s, self.budget_s
+        durations = [len(example.wave) / SAMPLE_RATE for example in examples]
+        cuts = micro_batches(durations, budget_s, margin_s, plan.full_context)
+        pieces = (
+            collate([examples[i] for i in cut], self.labels, margin_s, plan.full_context)
+            for cut in cuts
+        )
+        if self.device.torch.type == "cuda":
+            pieces = (piece.pinned() for piece in pieces)
+        return Prepared(plan, examples, tuple(pieces), budget_s)
+
+    def step(self, prepared: Prepared) -> StepResult:
         """Do one step with this process's share of the batch; sets the learning rate itself."""
+        plan = prepared.plan
         # Randomness inside the model depends on nothing but seed, step and process.
         mixed = np.random.SeedSequence([self.config.seed, plan.step, self.device.rank])
         torch.manual_seed(int(mixed.generate_state(1)[0]))
@@ -90,11 +114,13 @@ class Optimization:
                 plan.step, self.peak, self.config.warmup_steps, self.config.max_steps
             )
         # The number of label ids of the whole batch, so that gradients add up to its mean.
-        tokens = float(sum(len(example.label_ids) for example in examples))
+        tokens = float(sum(len(example.label_ids) for example in prepared.examples))
         tokens = self.device.sum([tokens])[0]
         while True:
+            if prepared.budget_s != self.budget_s:
+                prepared = self.prepare(plan, prepared.examples)
             self.optimizer.zero_grad(set_to_none=True)
-            sums = self._accumulate(plan, examples, tokens)
+            sums = self._accumulate(prepared, tokens)
             if sums is not None:
                 break
             self._shrink(plan)
@@ -127,29 +153,16 @@ class Optimization:
         self.scaler.update()
         return norm
 
-    def _accumulate(
-        self, plan: StepPlan, examples: Sequence[Example], tokens: float
-    ) -> list[float] | None:
+    def _accumulate(self, prepared: Prepared, tokens: float) -> list[float] | None:
         """Gradients of this process's pieces; sums of loss, FLOP and audio seconds.
 
         None when memory ran out on any process: all must cut their pieces anew.
         """
-        durations = [len(example.wave) / SAMPLE_RATE for example in examples]
-        pieces = micro_batches(
-            durations, self.budget_s, self.config.context_margin_s, plan.full_context
-        )
-        summed, flop, failed = 0.0, 0.0, False
+        summed, failed = 0.0, False
         losses: list[Tensor] = []
         try:
-            for indices in pieces:
-                piece = collate(
-                    [examples[index] for index in indices],
-                    self.labels,
-                    self.config.context_margin_s,
-                    plan.full_context,
-                ).to(self.device.torch)
-                losses.append(self._backward(piece, tokens))
-                flop += self._flop(piece)
+            for piece in prepared.pieces:
+                losses.append(self._backward(piece.to(self.device.torch), tokens))
             summed = float(torch.stack(losses).sum()) if losses else 0.0
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
@@ -157,7 +170,8 @@ class Optimization:
             failed = True
         if self.device.any(failed):
             return None
-        return [summed, flop, sum(durations)]
+        samples = sum(len(example.wave) for example in prepared.examples)
+        return [summed, sum(map(self._flop, prepared.pieces)), samples / SAMPLE_RATE]
 
     def _backward(self, piece: Piece, tokens: float) -> Tensor:
         with self.device.autocast():
@@ -167,9 +181,8 @@ class Optimization:
 
     def _flop(self, piece: Piece) -> float:
         rows, samples = piece.waves.shape
-        used = int((piece.labels != IGNORED).sum()) if piece.labels.device.type == "cpu" else None
-        tokens = used / rows if used is not None else piece.labels.shape[1]
-        return training_flop(self.loss.whisper.config, rows, samples // HOP, int(tokens))
+        tokens = int((piece.labels != IGNORED).sum()) // rows
+        return training_flop(self.loss.whisper.config, rows, samples // HOP, tokens)
 
     def _shrink(self, plan: StepPlan) -> None:
         """Halve the micro-batch; OutOfMemoryError when it is one utterance already."""

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from whisper_retrain.training.batches import FULL_CONTEXT_S, StepPlan, context_s
 from whisper_retrain.training.features import SAMPLE_RATE
 
 IGNORED = -100  # label id that the loss leaves out
+LoadedT = TypeVar("LoadedT")
 Wave = npt.NDArray[np.float32]
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,10 @@ class Piece:
     waves: Tensor
     decoder_ids: Tensor
     labels: Tensor
+
+    def pinned(self) -> Piece:
+        """The same in page-locked memory, from where a GPU fetches it by itself."""
+        return Piece(*(tensor.pin_memory() for tensor in vars(self).values()))
 
     def to(self, device: torch.device) -> Piece:
         """The same on a device."""
@@ -140,19 +145,18 @@ def collate(
 
 
 def prefetched(
-    plans: Iterable[StepPlan], load: Callable[[StepPlan], list[Example]], ahead: int = 2
-) -> Generator[tuple[StepPlan, list[Example]], None, None]:
-    """Each step's examples, the next ones being read by a thread meanwhile."""
-    waiting: list[tuple[StepPlan, Future[list[Example]]]] = []
+    plans: Iterable[StepPlan], load: Callable[[StepPlan], LoadedT], ahead: int = 2
+) -> Generator[LoadedT, None, None]:
+    """What `load` makes of each plan, the next ones being made by a thread meanwhile."""
+    waiting: list[Future[LoadedT]] = []
     with ThreadPoolExecutor(1, thread_name_prefix="speech") as pool:
         try:
             for plan in plans:
-                waiting.append((plan, pool.submit(load, plan)))
+                waiting.append(pool.submit(load, plan))
                 if len(waiting) > ahead:
-                    first, future = waiting.pop(0)
-                    yield first, future.result()
-            for plan, future in waiting:
-                yield plan, future.result()
+                    yield waiting.pop(0).result()
+            while waiting:
+                yield waiting.pop(0).result()
         finally:
-            for _, future in waiting:
+            for future in waiting:
                 future.cancel()

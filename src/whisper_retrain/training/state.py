@@ -21,7 +21,7 @@ import torch
 from pydantic import ValidationError
 
 from whisper_retrain.edges.store import ObjectStore, sha256_of, write_record
-from whisper_retrain.errors import IntegrityError, PermanentError, WhisperRetrainError
+from whisper_retrain.errors import PermanentError, WhisperRetrainError
 from whisper_retrain.records import Artifact, Record
 from whisper_retrain.training.course import Course
 from whisper_retrain.training.optimization import Optimization
@@ -106,15 +106,18 @@ class States:
         return None
 
     def clear(self) -> None:
-        """Forget all states: the training has a record now."""
+        """Forget all states: the training has a record now, which no failure here may cost."""
         self.close()
         shutil.rmtree(self._dir, ignore_errors=True)
-        for key in list(self._store.keys(f"{self._prefix}/")):
-            self._store.delete(key)
+        try:
+            for key in list(self._store.keys(f"{self._prefix}/")):
+                self._store.delete(key)
+        except WhisperRetrainError as error:
+            logger.warning("training states stay in S3: %s", error)
 
     def fetch(self) -> None:
         """Bring the newest whole state of S3 here, unless a newer one is here already."""
-        here = max((m.step for m in self._local()), default=-1)
+        here = max((int(directory.name) for directory in self._whole()), default=-1)
         for manifest in self._stored():
             if manifest.step <= here:
                 return
@@ -124,7 +127,7 @@ class States:
                 for name, artifact in manifest.files.items():
                     self._store.download(artifact, directory / name)
                 self._note(manifest)
-            except (IntegrityError, PermanentError) as error:
+            except PermanentError as error:
                 logger.warning(
                     "passed over the training state of step %d: %s", manifest.step, error
                 )

