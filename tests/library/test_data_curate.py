@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from whisper_retrain.config import DatasetConfig, DatasetSource, SplitPolicy, ValidationBounds
 from whisper_retrain.data.curate import Before, Curated, curate, reasons
 from whisper_retrain.data.manifest import Utterance, digest_of_test_set, manifest_digest
-from whisper_retrain.data.recordings import Recording
+from whisper_retrain.data.recordings import Recording, text_or_none
 from whisper_retrain.data.review import Review, parse_review
 from whisper_retrain.data.splits import digest_of_test_policy
 from whisper_retrain.data.validation import Quarantined, label_id_counter
@@ -149,6 +153,20 @@ def test_a_manifest_gives_the_same_splits_again() -> None:
     again = curate(corpus(), of, before(found, of), COUNT)
     assert again.utterances == found.utterances
     assert again.dropped == found.dropped
+
+
+def test_splits_and_digests_are_the_same_on_every_machine_and_in_every_version() -> None:
+    """Golden values: a change here gives every user another test set, so bump the versions."""
+    found = curate(corpus(), config(), Before(), COUNT)
+    assert reasons(u.split for u in found.utterances) == {"test": 2, "train": 50, "validation": 3}
+    assert reasons(found.dropped.values()) == {
+        "leakage-by-test-phrase": 14,
+        "leakage-by-test-speaker": 11,
+    }
+    assert (
+        manifest_digest(found.utterances)
+        == "42f748f5cc50ca3d8b58b6fdc265a14a3304b09dbe2d483fdf3e7dd4ed992b68"
+    )
 
 
 def test_a_recording_of_the_test_set_cannot_be_sneaked_in() -> None:
@@ -287,6 +305,25 @@ def test_the_quarantine_names_reason_figure_and_bound(
     fault = only_fault(recording(9_000, **change))  # type: ignore[arg-type]
     assert fault is not None
     assert (fault.reason, fault.figure, fault.bound) == (reason, figure, bound)
+
+
+def test_label_ids_are_counted_with_a_tokenizer_where_one_is_given(tmp_path: Path) -> None:
+    """Five special ids, and one for each word of this tokenizer."""
+    words = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    words.pre_tokenizer = Whitespace()
+    words.save(str(tmp_path / "tokenizer.json"))
+    count = label_id_counter(str(tmp_path / "tokenizer.json"))
+    assert count("I feel ill") == 3 + 5
+    assert COUNT("I feel ill") == 10 // 2 + 5
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(7, "7"), (7.0, "7"), ("7", "7"), (" s1 ", "s1"), ("", None), (None, None), (7.5, "7.5"),
+     (float("nan"), None)],
+)  # fmt: skip
+def test_speakers_and_ids_are_texts_whatever_their_column_held(value: object, text: str) -> None:
+    assert text_or_none(value) == text
 
 
 def test_bounds_are_settings() -> None:

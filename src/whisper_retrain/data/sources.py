@@ -41,15 +41,16 @@ def plan_source(
     """The rows that need no reading, and jobs for the others."""
     if source.kind != "hub":
         return listing_source.plan(source, revision, known, store)
-    origins = hub_source.origins(source, revision)
     by_origin: dict[str, list[Recording]] = {}
     for row in known:
         by_origin.setdefault(row.origin, []).append(row)
     reused: list[Recording] = []
     jobs: list[ShardJob] = []
-    for file, origin in origins.items():
+    # One file under two names holds each recording once.
+    files = {origin: file for file, origin in hub_source.origins(source, revision).items()}
+    for origin, file in files.items():
         if origin in by_origin:
-            reused += by_origin.pop(origin)
+            reused += by_origin[origin]
         else:
             jobs += hub_source.plan_file(source, revision, file, origin)
     return reused, jobs
