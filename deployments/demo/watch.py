@@ -31,6 +31,7 @@ POLL_S = 0.5
 QUIET_S = 8.0
 """After so long without a log line, say that it is still going on."""
 NOTIFICATION_LIMIT_S = 120.0
+UNREMARKABLE = "Finished in state Completed"
 LOG_DELAY = timedelta(seconds=3)
 """Log lines reach the server in batches, later ones sometimes first."""
 
@@ -84,7 +85,7 @@ class _LogPrinter:
             sort=LogSort.TIMESTAMP_ASC,
         )
         for log in logs:
-            if log.id is None or log.id in self.seen:
+            if log.id is None or log.id in self.seen or log.message.startswith(UNREMARKABLE):
                 continue
             self.seen.add(log.id)
             self.since = max(self.since, log.timestamp - LOG_DELAY)
