@@ -6,8 +6,10 @@ Imports nothing heavy: each command imports what it needs when it is called.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import typer
+from dotenv import load_dotenv
 
 from whisper_retrain.doctor.cli import doctor_command
 from whisper_retrain.errors import WhisperRetrainError
@@ -28,6 +30,8 @@ commands.command("score")(score)
 
 def app() -> None:
     """Entry point: errors that were raised on purpose are a message, not a traceback."""
+    # The clients read their own variables (AWS_*, HF_*, ...) from the environment alone.
+    load_dotenv(Path(".env"))
     try:
         commands()
     except WhisperRetrainError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import sys
 import threading
@@ -306,3 +307,18 @@ def test_it_imports_no_torch() -> None:
     code = "import sys, whisper_retrain.doctor; print({'torch', 'prefect'} & set(sys.modules))"
     done = run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_command_line_reads_dot_env_and_the_environment_wins(
+    services: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text(f"HF_TOKEN=hf_wrong\nWHISPER_RETRAIN_STORE={services.store}\n")
+    doctor = [sys.executable, "-m", "whisper_retrain", "doctor"]
+    with_token = run(doctor, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert with_token.returncode == 0, with_token.stdout
+    environment = {name: value for name, value in os.environ.items() if name != "HF_TOKEN"}
+    without = run(
+        doctor, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert without.returncode == 1
+    assert "token is not valid" in " ".join(without.stdout.split())

@@ -19,7 +19,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests.fixtures.evaluations import a_comparison
 from whisper_retrain.release.report import html_report
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 

@@ -69,7 +69,7 @@ def _print_table(found: stack.Stack) -> None:
     table = Table(box=box.SIMPLE, title=f"Embedded stack in {found.local_dir}")
     table.title_justify = "left"
     for column in ("service", "health", "URL", "version", "pid"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "URL")
     table.add_column("data", justify="right")
     for s in found.services:
         style = "green" if s.health == "up" else "red"

@@ -91,6 +91,7 @@ def _hub(layout: Layout, port: int, credentials: Credentials) -> dict[str, str]:
         # The Hub server speaks LFS; see its package for what it leaves out.
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_OFFLINE": "0",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }

@@ -10,6 +10,7 @@ import os
 import random
 import secrets
 import socket
+import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -138,6 +139,23 @@ class Layout:
 
 class CorruptStateError(InputError):
     """`stack.json` holds no state; it can be made anew."""
+
+
+def temporary_dir() -> Path:
+    """A folder for temporary files of this user alone; short, since sockets may lie in it.
+
+    Prefect's worker keeps files in `runner_storage` there, which whoever came first would own.
+    """
+    name, above = f"whisper-retrain-{os.getuid()}", Path(tempfile.gettempdir())
+    folder = above if above.name == name else above / name
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise InputError(
+            "the folder for temporary files belongs to somebody else",
+            where=str(folder),
+            remedy="remove it, or set TMPDIR to another place",
+        )
+    return folder
 
 
 def new_credentials() -> Credentials:

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 
 from whisper_retrain.local.stack.environment import BUCKET, WORK_POOL, client_variables
-from whisper_retrain.local.stack.layout import Credentials, Layout, State
+from whisper_retrain.local.stack.layout import Credentials, Layout, State, temporary_dir
 from whisper_retrain.local.stack.processes import SERVICE_VARIABLE, SPEC_VARIABLE, STACK_VARIABLE
 from whisper_retrain.records import digest_of
 
@@ -68,6 +68,7 @@ class Service:
         """Everything the process is started with."""
         own = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN_PREFIXES)}
         own["PATH"] = f"{BIN}{os.pathsep}{own.get('PATH', os.defpath)}"
+        own["TMPDIR"] = str(temporary_dir())
         marks = {STACK_VARIABLE: stack, SERVICE_VARIABLE: self.name, SPEC_VARIABLE: self.spec}
         return {**own, **self.variables, **marks}
 
@@ -141,7 +142,7 @@ def _worker(layout: Layout, state: State, base: dict[str, str]) -> Service:
         name="worker",
         title="Prefect worker",
         version=version("prefect"),
-        url=f"http://127.0.0.1:{port}/health",
+        url=f"http://127.0.0.1:{port}",
         command=_python("prefect", "worker", "start", *options),
         identity=("-m", "prefect", "worker", "start"),
         variables={**base, **settings},
