@@ -35,11 +35,11 @@ def speech(count: int) -> list[Audio]:
     return [soxr.resample(a, voice.rate_hz, SAMPLING_RATE_HZ).astype(np.float32) for a in read]
 
 
-def transcription(count: int) -> dict[str, Any]:
+def transcription(count: int, threads: int = 0) -> dict[str, Any]:
     """Speed-up over the pipeline's utterances per second, and how far both are from the floor."""
     import torch
 
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(threads or os.cpu_count() or 1)
     audios = speech(count)
     with tempfile.TemporaryDirectory() as folder:
         model_dir = base_model.convert_base_model(Path(folder) / "tiny.en")

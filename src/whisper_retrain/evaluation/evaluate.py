@@ -36,12 +36,10 @@ def evaluate(
     *,
     device: str = "auto",
     lexicon: Lexicon | None = None,
-    probes: bool = True,
 ) -> EvaluationReport:
     """Evaluate one model on one test set; what has been done before is not done again.
 
     `utterances` are those of the test set, in any order; `audio` gives mono 16 kHz float32.
-    `probes` can be left out for a second test set: they ask about the model, not about the set.
     Raises InputError on an empty test set.
     """
     if found := find_report(store, job):
