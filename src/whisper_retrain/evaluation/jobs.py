@@ -15,7 +15,6 @@ from whisper_retrain.edges.store import ObjectStore, read_record
 from whisper_retrain.errors import IntegrityError
 from whisper_retrain.evaluation.lexicon import Lexicon, default_lexicon
 from whisper_retrain.evaluation.normalizer import NORMALIZER_VERSION
-from whisper_retrain.evaluation.probes import PROBES_VERSION
 from whisper_retrain.evaluation.rows import Evaluation, rows_digest, rows_from_parquet
 from whisper_retrain.records import (
     DatasetRevision,
@@ -88,7 +87,6 @@ def plan_evaluation(
         decoding=decoding,
         normalizer_version=NORMALIZER_VERSION,
         lexicon_version=(lexicon or default_lexicon()).version,
-        probes=probes,
         libraries={name: version(name) for name in ("torch", "transformers")},
         probed=probed,
     )
