@@ -76,8 +76,7 @@ def evaluate(
             lambda done, total, note: logger.info("%s: %d of %d %s", role, done, total, note),
             lexicon=default_lexicon(own_terms),
         )
-    # The same files may have been scored under another name, before they were pushed.
-    return found.model_copy(update={"model": job.model})
+    return found
 
 
 def model_folder(model: ModelRef, checkpoint: Checkpoint | None) -> Path:

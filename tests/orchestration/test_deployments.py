@@ -97,13 +97,9 @@ def test_everything_is_made(live: LiveStack) -> None:
 
 
 def test_setting_up_twice_changes_nothing_and_wakes_no_paused_schedule(live: LiveStack) -> None:
-    [nightly] = [
-        d for d in live.api("POST", "/deployments/filter", {}) if d["name"] == "nightly"
-    ]
+    [nightly] = [d for d in live.api("POST", "/deployments/filter", {}) if d["name"] == "nightly"]
     [schedule] = nightly["schedules"]
-    live.api(
-        "PATCH", f"/deployments/{nightly['id']}/schedules/{schedule['id']}", {"active": False}
-    )
+    live.api("PATCH", f"/deployments/{nightly['id']}/schedules/{schedule['id']}", {"active": False})
     before = snapshot(live)
     live.python("-m", "deployments.setup")
     assert snapshot(live) == before
@@ -113,9 +109,7 @@ def test_the_run_form_refuses_nonsense(live: LiveStack) -> None:
     demo = live.api("GET", "/deployments/name/retrain/demo")
     parameters = demo["parameters"] | {"training": {"max_steps": 0}}
     with pytest.raises(httpx.HTTPStatusError) as refused:
-        live.api(
-            "POST", f"/deployments/{demo['id']}/create_flow_run", {"parameters": parameters}
-        )
+        live.api("POST", f"/deployments/{demo['id']}/create_flow_run", {"parameters": parameters})
     assert refused.value.response.status_code == 409
     assert "training" in refused.value.response.text
     assert "0 is less than the minimum of 1" in refused.value.response.text

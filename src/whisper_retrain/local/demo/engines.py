@@ -90,7 +90,7 @@ class Piper:
 
 
 def _onnx_session(model: Path, seed: int) -> Any:
-    import onnxruntime  # type: ignore[import-untyped]  # ships without type information
+    import onnxruntime  # ships without type information
 
     onnxruntime.set_seed(seed)
     options = onnxruntime.SessionOptions()
