@@ -102,7 +102,8 @@ def run_peer(processor: str, cache: str) -> dict[str, Any]:
 
 def run_refresh(store: str) -> dict[str, Any]:
     """Our refresh, from the repo to a dataset revision in S3."""
-    for name in ("boto3", "huggingface_hub", "pyarrow.parquet", "soundfile", "soxr"):
+    # pandas: pyarrow imports it by itself.
+    for name in ("pandas", "boto3", "huggingface_hub", "pyarrow.parquet", "soundfile", "soxr"):
         importlib.import_module(name)
     from whisper_retrain.config import DatasetConfig, DatasetSource, SplitPolicy
     from whisper_retrain.data import build
@@ -232,6 +233,8 @@ def measure(bench: Bench, utterances: int, large: int) -> dict[str, Any]:
         "disk_ratio": peer["disk_bytes"] / disk_bytes,
         "large_s": full["seconds"],
         "incremental_s": increment["seconds"],
+        "incremental_cpu_s": increment["cpu_s"],
+        "large_cpu_s": full["cpu_s"],
         "incremental_decoded": increment["decoded"],
         "incremental_share": increment["seconds"] / full["seconds"],
         "unchanged_s": unchanged["seconds"],

@@ -16,7 +16,7 @@ from itertools import islice
 from whisper_retrain.data import hub_source, listing_source
 from whisper_retrain.data.decoding import LONGEST_KEPT_S, DecodingError, decode, to_flac
 from whisper_retrain.data.plan import ShardJob, ShardRecord
-from whisper_retrain.data.recordings import RawRow, Recording, from_parquet, to_parquet
+from whisper_retrain.data.recordings import KnownAudio, RawRow, Recording, to_parquet
 from whisper_retrain.data.shards import ShardWriter, shard_writer
 from whisper_retrain.edges.store import ObjectStore, read_record, write_record
 from whisper_retrain.records import Artifact
@@ -34,7 +34,7 @@ def build_shard(job: ShardJob, store: ObjectStore, progress: Progress | None = N
     done = read_record(store, f"{job.key}/record.json", ShardRecord)
     if done is not None:
         return done
-    known = _known_audio(job, store)
+    known = KnownAudio(store.read(store.key(job.known.uri)) if job.known else None)
     rows: list[Recording] = []
     with shard_writer() as writer:
         with writer:
@@ -55,16 +55,8 @@ def _read(job: ShardJob, store: ObjectStore) -> Iterator[RawRow]:
     return hub_source.read_rows(job)
 
 
-def _known_audio(job: ShardJob, store: ObjectStore) -> dict[str, Recording]:
-    """Digest of encoded bytes -> recording, of all audio that was decoded before."""
-    if job.known is None:
-        return {}
-    rows = from_parquet(store.read(store.key(job.known.uri)), Recording)
-    return {row.encoded_sha256: row for row in rows if row.encoded_sha256 is not None}
-
-
 def _measured(
-    raw: Iterable[RawRow], source: str, known: dict[str, Recording]
+    raw: Iterable[RawRow], source: str, known: KnownAudio
 ) -> Iterator[tuple[Recording, bytes | None]]:
     """Recordings in order, decoded by a few threads, a batch at a time in memory."""
     raw = iter(raw)
@@ -73,9 +65,7 @@ def _measured(
             yield from pool.map(lambda row: measure(row, source, known), batch)
 
 
-def measure(
-    raw: RawRow, source: str, known: dict[str, Recording]
-) -> tuple[Recording, bytes | None]:
+def measure(raw: RawRow, source: str, known: KnownAudio) -> tuple[Recording, bytes | None]:
     """A row's recording and, where it was decoded now, its audio as FLAC."""
     encoded = hashlib.sha256(raw.data).hexdigest() if raw.data else None
     recording = Recording(
@@ -90,8 +80,9 @@ def measure(
     )
     if raw.data is None or encoded is None:
         return recording, None
-    if encoded in known:
-        return _as_known(recording, known[encoded]), None
+    before = known.get(encoded)
+    if before is not None:
+        return _as_known(recording, before), None
     try:
         audio = decode(raw.data)
     except DecodingError as error:

@@ -74,7 +74,10 @@ def commit_revision(
         if latest is not None and latest.key != plan.previous:
             log.info("another refresh came first; going on from its revision")
             plan = plan.model_copy(update={"previous": latest.key})
-        revision = revision_at(store, plan.key) or _make_revision(plan, rows, shard_records, store)
+        previous = latest if latest is not None else _previous(plan, store)
+        revision = revision_at(store, plan.key)
+        if revision is None:
+            revision = _make_revision(plan, rows, shard_records, previous, store)
         try:
             store.swap(pointer_key(plan.config), pointer_bytes(revision, plan.config), version)
         except ConflictError:
@@ -82,13 +85,18 @@ def commit_revision(
         return revision
 
 
+def _previous(plan: RefreshPlan, store: ObjectStore) -> DatasetRevision | None:
+    """The revision planned from, of another set of sources."""
+    return revision_at(store, plan.previous) if plan.previous else None
+
+
 def _make_revision(
     plan: RefreshPlan,
     rows: Sequence[Recording],
     shard_records: Sequence[ShardRecord],
+    previous: DatasetRevision | None,
     store: ObjectStore,
 ) -> DatasetRevision:
-    previous = revision_at(store, plan.previous) if plan.previous else None
     earlier = _earlier_utterances(store, previous)
     before = _before(previous, earlier)
     count = label_id_counter(plan.config.bounds.tokenizer)
@@ -99,8 +107,9 @@ def _make_revision(
     shards = _shards(plan, shard_records, previous, needed)
     revision = _describe(plan, curated, rows, previous, earlier, shards, store)
     data = revision.model_dump_json(indent=1).encode()
+    if store.create(f"{plan.key}/record.json", data):
+        return revision
     # Two refreshes at once make the same record; should they not, the first one stands.
-    store.create(f"{plan.key}/record.json", data)
     return revision_at(store, plan.key) or revision
 
 

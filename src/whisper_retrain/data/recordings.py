@@ -93,10 +93,33 @@ def to_parquet(rows: Iterable[Any], kind: type[Any]) -> bytes:
 
 def from_parquet(data: bytes | Path, kind: type[RowT]) -> list[RowT]:
     """Rows of one dataclass from a parquet file or its bytes."""
+    return from_table(open_parquet(data).read(), kind)
+
+
+def open_parquet(data: bytes | Path) -> Any:
+    """A parquet file or its bytes; `pq.read_table` would import pandas for a third of a second."""
     import pyarrow.parquet as pq
 
-    # Not `pq.read_table`, which imports pandas: a third of a second.
-    table = pq.ParquetFile(io.BytesIO(data) if isinstance(data, bytes) else data).read()
+    return pq.ParquetFile(io.BytesIO(data) if isinstance(data, bytes) else data)
+
+
+def from_table(table: Any, kind: type[RowT]) -> list[RowT]:
+    """Rows of one dataclass from an Arrow table."""
     names = [f.name for f in fields(kind)]  # type: ignore[arg-type]  # every RowT is a dataclass
-    columns = [table.column(name).to_pylist() for name in names]
-    return [kind(*values) for values in zip(*columns, strict=True)]
+    return list(map(kind, *(table.column(name).to_pylist() for name in names)))
+
+
+class KnownAudio:
+    """Recordings by the digest of their encoded bytes; rows are made only when asked for."""
+
+    def __init__(self, index: bytes | None) -> None:
+        self._rows: dict[str | None, int] = {}
+        if index is not None:
+            self._table = open_parquet(index).read()
+            digests = self._table.column("encoded_sha256").to_pylist()
+            self._rows = {digest: row for row, digest in enumerate(digests) if digest}
+
+    def get(self, encoded_sha256: str) -> Recording | None:
+        """The recording that has these bytes, or None."""
+        row = self._rows.get(encoded_sha256)
+        return None if row is None else from_table(self._table.slice(row, 1), Recording)[0]

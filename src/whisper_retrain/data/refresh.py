@@ -69,7 +69,7 @@ def plan_refresh(
         config=config,
         sources=tuple(sources),
         previous=previous.key if previous else None,
-        reused=store_table(store, "plans", reused, Recording) if reused else None,
+        reused=_store_reused(reused, known, index, store),
         reused_rows=len(reused),
         shards=previous.shards if previous else (),
         review=_store_review(config, sources, store),
@@ -81,6 +81,17 @@ def _index(store: ObjectStore, revision: DatasetRevision) -> list[Recording]:
     if revision.index is None or revision.split_state.get("shards") != SHARD_VERSION:
         return []
     return read_table(store, revision.index)
+
+
+def _store_reused(
+    reused: list[Recording], known: list[Recording], index: Artifact | None, store: ObjectStore
+) -> Artifact | None:
+    """The table of rows that need no reading; mostly those are just the rows known before."""
+    if not reused:
+        return None
+    if reused == known:
+        return index
+    return store_table(store, "plans", reused, Recording)
 
 
 def _store_review(

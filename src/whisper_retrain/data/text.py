@@ -9,8 +9,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 FOLD_VERSION = "1"
+# Many speakers say one phrase: the real dataset has 700 phrases in 6,661 utterances.
+CACHED_TEXTS = 16_384
 # What only a wrong decoding writes: UTF-8 read byte by byte, control and replacement characters.
 MOJIBAKE = re.compile(
     "[ÃÂâ][\u0080-\u00bf€™œžŸ‚ƒ„…†‡ˆ‰Š‹Œ]|â€|\ufffd|[a-z]√[\u00a0-\u00ff¥∂∫]|‚Ä|[\u0080-\u009f]"
@@ -33,6 +36,7 @@ class Repair:
     mojibake: bool = False
 
 
+@lru_cache(maxsize=CACHED_TEXTS)
 def fold_phrase(text: str) -> str:
     """The text without case, width, punctuation and extra blanks.
 
@@ -43,6 +47,7 @@ def fold_phrase(text: str) -> str:
     return " ".join(kept.split())
 
 
+@lru_cache(maxsize=CACHED_TEXTS)
 def repair_reference(text: str) -> Repair:
     """Undo what can be undone: mojibake, line breaks, odd blanks; say what was undone."""
     notes: list[str] = []
