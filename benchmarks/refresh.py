@@ -187,13 +187,14 @@ class Bench:
             self.publish(min(FILE_ROWS, to - self.rows))
 
     def store(self) -> str:
-        """A new bucket."""
+        """A new place in S3."""
         return str(self.s3.store().location)
 
 
 def stored_bytes(client: Any, store: str) -> int:
     """All that a refresh keeps in S3: shards, manifests, indexes, records."""
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=store.removeprefix("s3://"))
+    bucket, _, prefix = store.removeprefix("s3://").partition("/")
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     return sum(item["Size"] for page in pages for item in page.get("Contents", ()))
 
 
