@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -91,9 +90,7 @@ def test_the_parent_hears_of_every_phase_and_gets_the_record(launcher: Launcher)
     job = launcher.job()
     run = launcher.run(job)
     phases = list(dict.fromkeys(p.phase for p in launcher.news))
-    assert phases == ["starting", "loading", "validating", "saving", "training", "done"] or (
-        set(phases) == {"starting", "loading", "training", "validating", "saving", "done"}
-    )
+    assert phases == ["starting", "loading", "training", "validating", "saving", "done"]
     assert run.steps == 6
     assert launcher.news[-1].wer == run.validation_wer
     assert launcher.run(job, "elsewhere") == run, "a job with a record is not trained again"
@@ -120,6 +117,7 @@ def test_an_input_error_of_the_child_is_the_parents(launcher: Launcher) -> None:
     assert caught.value.remedy
 
 
+@pytest.mark.slow
 def test_a_deadline_ends_training_with_its_state_saved(
     launcher: Launcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,8 +167,9 @@ def test_two_processes_learn_as_one_does(launcher: Launcher) -> None:
     two = pair.run(pair.job(**changes, processes=2), "work")
     for a, b in zip(one.curve, two.curve, strict=True):
         assert a.step == b.step
-        for name in ("loss", "validation_loss", "validation_wer"):
-            assert getattr(a, name) == pytest.approx(getattr(b, name), rel=2e-3), (a.step, name)
+        assert (a.loss or 0) == pytest.approx(b.loss or 0, rel=2e-3)
+        assert (a.validation_loss or 0) == pytest.approx(b.validation_loss or 0, rel=2e-3)
+        assert a.validation_wer == b.validation_wer
 
 
 @pytest.mark.slow
@@ -280,8 +279,3 @@ def test_a_line_for_people_says_what_is_known() -> None:
         eta_s=12.0,
     )
     assert progress.line() == ("training, step 3/9, loss 0.510, WER 12.5 %, 27 audio-s/s, ETA 12 s")
-
-
-def test_no_process_of_these_tests_is_left() -> None:
-    assert children() == []
-    assert os.getpid()

@@ -62,8 +62,9 @@ class WandbTracker:
         # All of W&B's folders, or it writes into the home directory.
         for variable in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
             os.environ.setdefault(variable, str(directory))
-        self._online = bool(os.environ.get("WANDB_API_KEY"))
-        mode = os.environ.get("WANDB_MODE") or ("online" if self._online else "offline")
+        has_key = bool(os.environ.get("WANDB_API_KEY"))
+        mode = os.environ.get("WANDB_MODE") or ("online" if has_key else "offline")
+        self._shown = mode == "online"
         self._run = wandb.init(
             project=project,
             name=name,
@@ -81,8 +82,8 @@ class WandbTracker:
 
     def finish(self) -> str | None:
         """Close the run; its URL when it is online."""
-        url = self._run.url
-        self._run.finish(quiet=True)
+        url = self._run.url if self._shown else None
+        self._run.finish()
         return str(url) if url else None
 
     @property
