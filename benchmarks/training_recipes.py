@@ -40,8 +40,7 @@ SIZES = {  # width, layers, heads: openai/whisper-small.en and -medium.en
     "small": (768, 12, 12),
     "medium": (1024, 24, 16),
 }
-PROBES = {"silence": 0.0, "noise": 0.01, "hum": 0.05}  # amplitude
-PROBE_S = 5.0
+PROBES, PROBE_S = {"silence": 0.0, "noise": 0.01, "hum": 0.05}, 5.0  # amplitudes, duration
 
 
 @dataclass(frozen=True)
@@ -112,8 +111,7 @@ def demo_speech(corpus: Path) -> Speech:
             samples, rate = soundfile.read(io.BytesIO(row["path"]["bytes"]), dtype="float32")
             wave = soxr.resample(samples, rate, SAMPLE_RATE).astype(np.float32)
             waves[row["id"]] = wave
-            speaker = row["speaker_id"]
-            if speaker in DEMO_VALIDATION_SPEAKERS:
+            if (speaker := row["speaker_id"]) in DEMO_VALIDATION_SPEAKERS:
                 continue  # the benchmark picks nothing by validation
             split = "validation" if speaker in DEMO_TEST_SPEAKERS else "train"
             splits[split].append(
@@ -173,7 +171,6 @@ class Clock:
     def __init__(self, device: torch.device, skip_steps: int) -> None:
         self.device, self.skip_steps = device, skip_steps
         self.steps, self.audio_s, self._began, self.seconds = 0, 0.0, 0.0, 0.0
-        self.loss = float("nan")
 
     def start(self) -> None:
         """Before the first step."""
@@ -285,8 +282,7 @@ def stored_rows(folder: Path, model: Any, labels: Labels, speech: Speech) -> Any
     extractor = WhisperFeatureExtractor(feature_size=bins)
     shape = (len(speech.train), bins, 3000)
     features = np.memmap(folder / "features", np.float32, "w+", shape=shape)
-    for row, utterance in enumerate(speech.train):
-        wave = speech.audio(utterance)
+    for row, wave in enumerate(map(speech.audio, speech.train)):
         features[row] = extractor(wave, sampling_rate=SAMPLE_RATE).input_features[0]
     features.flush()
     ids = [labels.ids(utterance.reference) for utterance in speech.train]
