@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from itertools import islice
 
 from whisper_retrain.data import hub_source, listing_source
 from whisper_retrain.data.decoding import LONGEST_KEPT_S, DecodingError, decode, to_flac
@@ -25,7 +25,8 @@ log = logging.getLogger("whisper_retrain.data")
 Progress = Callable[[str], None]
 
 THREADS = min(4, os.cpu_count() or 1)
-BATCH_ROWS = 32
+# Rows in memory between reading and writing.
+ROWS_AHEAD = 32
 PARQUET = "application/vnd.apache.parquet"
 
 
@@ -43,10 +44,18 @@ def build_shard(job: ShardJob, store: ObjectStore, progress: Progress | None = N
                 if progress and len(rows) % 100 == 0:
                     progress(f"{job.source.name}: {len(rows)} of {job.rows} recordings")
         shard = writer.store(store)
+    _give_memory_back()
     record = _record(job, rows, shard, store)
     write_record(store, f"{job.key}/record.json", record)
     log.info("%s: %d recordings, %d decoded", job.source.name, record.seen, record.decoded)
     return record
+
+
+def _give_memory_back() -> None:
+    """Arrow's pool keeps what row groups needed; over many jobs that would add up."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
 
 
 def _read(job: ShardJob, store: ObjectStore) -> Iterator[RawRow]:
@@ -58,11 +67,15 @@ def _read(job: ShardJob, store: ObjectStore) -> Iterator[RawRow]:
 def _measured(
     raw: Iterable[RawRow], source: str, known: KnownAudio
 ) -> Iterator[tuple[Recording, bytes | None]]:
-    """Recordings in order, decoded by a few threads, a batch at a time in memory."""
-    raw = iter(raw)
+    """Recordings in order, decoded by a few threads while the next ones are read."""
     with ThreadPoolExecutor(THREADS) as pool:
-        while batch := list(islice(raw, BATCH_ROWS)):
-            yield from pool.map(lambda row: measure(row, source, known), batch)
+        ahead: deque[Future[tuple[Recording, bytes | None]]] = deque()
+        for row in raw:
+            ahead.append(pool.submit(measure, row, source, known))
+            if len(ahead) >= ROWS_AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def measure(raw: RawRow, source: str, known: KnownAudio) -> tuple[Recording, bytes | None]:

@@ -76,7 +76,7 @@ def _read(data: Buffer) -> tuple[NDArray[np.float32], int]:
             length_s = file.frames / file.samplerate
             if length_s > LONGEST_DECODED_S:
                 raise DecodingError(f"{length_s:.0f} s", reason="too-long")
-            native = file.read(dtype="float32", always_2d=True)
+            native = _samples_of(file)
             rate = int(file.samplerate)
     except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError) as error:
         raise DecodingError(str(error).rsplit(": ", 1)[-1]) from error
@@ -86,6 +86,16 @@ def _read(data: Buffer) -> tuple[NDArray[np.float32], int]:
     if not np.isfinite(native.max() + native.min()):
         raise DecodingError("samples that are no numbers")
     return native, rate
+
+
+def _samples_of(file: Any) -> NDArray[np.float32]:
+    """All samples, shape (frames, channels), in [-1, 1]."""
+    if file.subtype == "PCM_16":
+        # libsndfile's own conversion gives the same numbers, but takes three times as long.
+        steps: NDArray[np.int16] = file.read(dtype="int16", always_2d=True)
+        return steps * np.float32(1 / FULL_SCALE)
+    samples: NDArray[np.float32] = file.read(dtype="float32", always_2d=True)
+    return samples
 
 
 def _clipped_share(native: NDArray[np.float32]) -> float:

@@ -126,7 +126,12 @@ def read_rows(job: ShardJob) -> Iterator[RawRow]:
     parquet = _open(job.source, job.revision, job.file)
     names = list(dict.fromkeys(n for n in columns.model_dump().values() if n is not None))
     texts = [name for name in names if name != columns.audio]
-    for batch in parquet.iter_batches(BATCH_ROWS, row_groups=list(job.row_groups), columns=names):
+    batches = (
+        batch
+        for group in job.row_groups  # one reader each: it holds on to all that it has read
+        for batch in parquet.iter_batches(BATCH_ROWS, row_groups=[group], columns=names)
+    )
+    for batch in batches:
         recordings = _embedded(batch.column(columns.audio))
         for row, audio in zip(batch.select(texts).to_pylist(), recordings, strict=True):
             yield RawRow(
