@@ -27,6 +27,8 @@ BASE_REPO = "demo/whisper-tiny.en"
 DATASET_REPO = "demo/medical-speech"
 EVERYDAY_REPO = "demo/everyday-speech"
 SAY_EVERY_S = 4.0
+SERVICES = ("PREFECT_API", "AWS_", "WHISPER_RETRAIN_NOTIFICATION_URL")
+"""Variables that are stored in blocks: with others the blocks must be saved again."""
 
 
 def publish(local_dir: Path, drop: int, console: Console) -> None:
@@ -41,7 +43,7 @@ def publish(local_dir: Path, drop: int, console: Console) -> None:
 
 def deploy(local_dir: Path, console: Console) -> None:
     """Make the Prefect server ready; schedules stay paused, since they point to the real Hub."""
-    services = {k: v for k, v in os.environ.items() if k.startswith(("PREFECT_API", "AWS_"))}
+    services = {k: v for k, v in os.environ.items() if k.startswith(SERVICES)}
     folders = (ROOT / "deployments", ROOT / "flows")
     sources = [ROOT / "prefect.yaml", *(path for f in folders for path in sorted(f.glob("*.py")))]
     content = digest_of([[sha256_of(path) for path in sources], services])

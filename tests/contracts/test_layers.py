@@ -57,3 +57,14 @@ def test_no_file_of_the_shell_shadows_a_dependency() -> None:
 def test_no_test_folder_stands_in_for_the_shell() -> None:
     folders = {p.name for p in (ROOT / "tests").iterdir() if p.is_dir()}
     assert not folders & set(SHELL)
+
+
+def test_names_that_library_and_shell_must_share() -> None:
+    """The library can't import the shell, so what the stack and the doctor look for is said twice."""
+    from deployments.setup import WORK_POOL
+    from tasks.policies import GPU_TAG
+    from whisper_retrain.doctor import services
+    from whisper_retrain.local.stack.environment import WORK_POOL as POOL_OF_STACK
+
+    assert POOL_OF_STACK == WORK_POOL == services.WORK_POOL
+    assert services.GPU_TAG == GPU_TAG

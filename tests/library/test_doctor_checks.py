@@ -109,8 +109,9 @@ def test_all_is_well(services: Settings, hub_server: HubServer) -> None:
 
 def test_it_leaves_nothing_behind(services: Settings, s3_environment: S3Server) -> None:
     run_checks(CheckScope(), services)
-    bucket = services.store.removeprefix("s3://").split("/")[0]
-    assert s3_environment.client().list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+    bucket, _, prefix = services.store.removeprefix("s3://").partition("/")
+    found = s3_environment.client().list_objects_v2(Bucket=bucket, Prefix=prefix)
+    assert found["KeyCount"] == 0
 
 
 def test_an_empty_split_or_dataset(services: Settings, hub_server: HubServer) -> None:
