@@ -60,7 +60,7 @@ def test_no_test_folder_stands_in_for_the_shell() -> None:
 
 
 def test_names_that_library_and_shell_must_share() -> None:
-    """The library can't import the shell, so what the stack and the doctor look for is said twice."""
+    """The library cannot import the shell: what stack and doctor look for is said twice."""
     from deployments.setup import WORK_POOL
     from tasks.policies import GPU_TAG
     from whisper_retrain.doctor import services
