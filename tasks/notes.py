@@ -90,6 +90,9 @@ def publish_promotion_links(promoted: Promotion, run: TrainingRun) -> None:
     create_link_artifact(url, link_text=f"{promoted.repo} {promoted.tags[0]}", key="hub-revision")
     if run.tracking_url:
         create_link_artifact(run.tracking_url, link_text="W&B run", key="wandb-run")
+    elif offline := run.figures.get("tracking"):
+        text = f"Tracked offline: download `{offline.uri}` and `wandb sync` it."
+        create_markdown_artifact(text, key="wandb-run")
 
 
 @task(task_run_name="champions-plot", cache_policy=NO_CACHE)

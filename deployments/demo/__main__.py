@@ -13,7 +13,13 @@ from prefect.client.schemas.objects import FlowRun
 from rich.console import Console
 
 from deployments.demo.prepare import deploy, publish
-from deployments.demo.summary import last_run_facts, print_links, print_summary, write_last_run
+from deployments.demo.summary import (
+    fetch,
+    last_run_facts,
+    print_links,
+    print_summary,
+    write_last_run,
+)
 from deployments.demo.watch import (
     PeakMemory,
     follow,
@@ -54,37 +60,37 @@ def main() -> int:
     if retraining is None:
         console.print("[red]the flow run left no record of a retraining[/red]")
         return 1
-    if run.state_name != "NothingNew":
-        facts = last_run_facts(run, stages, retraining, hub(), memory.bytes)
-        _show(console, local_dir, run, retraining)
-        console.print(
-            f"  facts                  {write_last_run(local_dir, facts)}", soft_wrap=True
-        )
-        console.print(f"  peak memory            {memory.bytes / 2**30:.1f} GiB in all")
-    else:
+    if run.state_name == "NothingNew":
         console.print(f"\n[bold]{run.state_name}[/bold]: {run.state.message}")
-        print_links(console, _links(run, retraining))
-    console.print(f"done in {time.monotonic() - started_s:.0f} s; `make stop` stops the stack")
+    else:
+        _show(console, local_dir, retraining)
+    facts = last_run_facts(run, stages, retraining, hub(), memory.bytes)
+    files = {
+        "report": str(fetch(store(), retraining.report, local_dir / "report.html")),
+        "facts": str(write_last_run(local_dir, facts)),
+    }
+    console.print("\n[bold]Where to look[/bold]")
+    print_links(console, _links(run) | files)
+    seconds, peak_gib = time.monotonic() - started_s, memory.bytes / 2**30
+    console.print(f"done in {seconds:.0f} s, peak memory {peak_gib:.1f} GiB in all")
+    console.print("`make stop` stops the stack and keeps its state")
     return 0
 
 
-def _show(console: Console, local_dir: Path, run: FlowRun, retraining: Retraining) -> None:
+def _show(console: Console, local_dir: Path, retraining: Retraining) -> None:
     print_summary(console, retraining, store())
     event: Event = "model.promoted" if retraining.promotion else "challenger.rejected"
     wanted = notification_id(event, retraining.evidence.decision.digest)
     received = wait_for_notification(local_dir / "notifications.jsonl", wanted, console)
     console.print("\n[bold]Notification, as it was received[/bold]")
     console.print_json(data=received)
-    console.print("\n[bold]Where to look[/bold]")
-    print_links(console, _links(run, retraining))
 
 
-def _links(run: FlowRun, retraining: Retraining) -> dict[str, str]:
+def _links(run: FlowRun) -> dict[str, str]:
     champion = hub().tags(RELEASE_REPO).get("champion")
     links = {
         "flow run": f"{_ui()}/runs/flow-run/{run.id}",
         "Run form": f"{_ui()}/deployments/deployment/{run.deployment_id}/run",
-        "report": retraining.report.uri,
     }
     return links | ({"champion": hub().url(RELEASE_REPO, champion)} if champion else {})
 

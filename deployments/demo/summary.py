@@ -14,6 +14,7 @@ from rich.table import Table
 from whisper_retrain.edges.hub import HubClient
 from whisper_retrain.edges.store import S3Store
 from whisper_retrain.history import Retraining
+from whisper_retrain.records import Artifact
 from whisper_retrain.release.before_after import before_after, terminal_text
 from whisper_retrain.release.measured import evaluations_of, measured
 from whisper_retrain.release.notifications import NON_CLINICAL
@@ -23,14 +24,20 @@ from whisper_retrain.release.scores import METRIC_NAMES, ROLE_NAMES, ModelScores
 def last_run_facts(
     run: FlowRun, subflows: list[FlowRun], retraining: Retraining, hub: HubClient, peak_bytes: int
 ) -> dict[str, Any]:
-    """The facts of `.local/last-run.json`; WERs are fractions."""
+    """The facts of `.local/last-run.json`; WERs are fractions.
+
+    A run that found nothing new decided nothing: the rest then tells of the last that did.
+    """
+    decided = run.state_name != "NothingNew"
     evidence = retraining.evidence
     dataset = evidence.dataset
     repo = retraining.request.release_repo
     return {
         "flow_run": {"id": str(run.id), "name": run.name, "state": run.state_name},
-        "decision": evidence.decision.outcome,
-        "reasons": list(evidence.decision.reasons),
+        "decision": evidence.decision.outcome if decided else None,
+        "reasons": list(evidence.decision.reasons)
+        if decided
+        else [run.state and run.state.message],
         "wer": {
             role: {
                 "raw": report.raw.error_rate,
@@ -77,6 +84,11 @@ def print_links(console: Console, links: dict[str, str]) -> None:
     """Name and address, one a line, unbroken so that they can be clicked."""
     for name, url in links.items():
         console.print(f"  {name:<22} {url}", markup=False, highlight=False, soft_wrap=True)
+
+
+def fetch(store: S3Store, report: Artifact, target: Path) -> Path:
+    """A copy of the report beside the demo's other files, to open in a browser."""
+    return store.download(report, target)
 
 
 def write_last_run(local_dir: Path, facts: dict[str, Any]) -> Path:

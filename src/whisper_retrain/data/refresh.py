@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from whisper_retrain.config import DatasetConfig
 from whisper_retrain.data import listing_source
@@ -42,6 +43,9 @@ __all__ = [
     "refresh_dataset",
     "resolve_sources",
 ]
+
+# While one is stored the next is decoded.
+JOBS_AT_ONCE = 2
 
 log = logging.getLogger("whisper_retrain.data")
 
@@ -121,5 +125,6 @@ def refresh_dataset(
     if previous is not None and is_unchanged(previous, sources, config):
         return previous
     plan = plan_refresh(config, sources, store, previous)
-    records = [build_shard(job, store, progress) for job in plan.jobs]
+    with ThreadPoolExecutor(JOBS_AT_ONCE) as pool:
+        records = list(pool.map(lambda job: build_shard(job, store, progress), plan.jobs))
     return commit_revision(plan, records, store)
