@@ -5,23 +5,21 @@ from __future__ import annotations
 from prefect import flow
 
 from tasks.notes import publish_champions_plot, publish_promotion_links
-from tasks.releasing import announce_outbox, promote
+from tasks.releasing import promote
 from whisper_retrain.config import ReleaseConfig
-from whisper_retrain.records import Artifact, Promotion
+from whisper_retrain.records import Promotion
 from whisper_retrain.release.evidence import Evidence
 
 
 @flow(name="promote", flow_run_name="promote-to-{release.repo}")
-def promotion(evidence: Evidence, release: ReleaseConfig, report: Artifact) -> Promotion:
+def promotion(evidence: Evidence, release: ReleaseConfig) -> Promotion:
     """Publish the challenger; killed at any moment and run again, it ends the same.
 
     Args:
         evidence: The decision and the records it rests on.
         release: Where the champion is published.
-        report: The report that model card and notification link to.
     """
-    promoted = promote(evidence, release, report.uri)
-    announce_outbox()
+    promoted = promote(evidence, release)
     publish_promotion_links(promoted, evidence.run)
     publish_champions_plot(release)
     return promoted

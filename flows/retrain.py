@@ -76,13 +76,13 @@ def retrain(
         revision, run, release, find_champion(release), decoding, policy, general
     )
     keep_evidence(request, evidence)
-    report = write_report(evidence, release)
     promoted = None
     if evidence.decision.outcome == "promote":
-        promoted = promotion(evidence, release, report)
+        promoted = promotion(evidence, release)
     else:
-        queue_rejection(evidence, release, report.uri)
-        announce_outbox()
+        queue_rejection(evidence, release)
+    report = write_report(evidence, release, promoted)
+    announce_outbox()
     close(request, evidence, promoted, report)
     state = {"promote": "Promoted", "reject": "Rejected", "inconclusive": "Inconclusive"}
     return Completed(

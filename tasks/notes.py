@@ -27,7 +27,7 @@ from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.data.report import dataset_table
 from whisper_retrain.data.report import write_report as write_dataset_report
 from whisper_retrain.records import Artifact, DatasetRevision, Promotion, TrainingRun
-from whisper_retrain.release.evidence import Evidence
+from whisper_retrain.release.evidence import Evidence, report_key
 from whisper_retrain.release.figures import wer_history_svg
 from whisper_retrain.release.measured import evaluations_of, measured
 from whisper_retrain.release.recordings import players
@@ -73,12 +73,13 @@ def publish_decision_note(evidence: Evidence) -> None:
 
 
 @task(task_run_name="write-report", **LOOKUP)
-def write_report(evidence: Evidence, release: ReleaseConfig) -> Artifact:
-    """The self-contained HTML report, in S3."""
+def write_report(
+    evidence: Evidence, release: ReleaseConfig, promoted: Promotion | None
+) -> Artifact:
+    """The self-contained HTML report, in S3, where card and notification say that it lies."""
     audio = players(release.report_audio, store(), evidence.dataset, cache_dir("shards"))
-    html = html_report(evidence, evaluations_of(store(), evidence), audio=audio)
-    key = f"reports/v1/{evidence.decision.digest}/report.html"
-    artifact = store().write(key, html.encode(), "text/html; charset=utf-8")
+    html = html_report(evidence, evaluations_of(store(), evidence), audio=audio, promotion=promoted)
+    artifact = store().write(report_key(evidence), html.encode(), "text/html; charset=utf-8")
     create_markdown_artifact(f"Report: `{artifact.uri}`", key="report")
     return artifact
 

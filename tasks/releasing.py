@@ -16,7 +16,7 @@ from whisper_retrain.edges.clock import SystemClock
 from whisper_retrain.records import Promotion
 from whisper_retrain.release import outbox, rollback
 from whisper_retrain.release import promotion as release_promotion
-from whisper_retrain.release.evidence import Evidence
+from whisper_retrain.release.evidence import Evidence, report_key
 from whisper_retrain.release.measured import evaluations_of, measured
 from whisper_retrain.release.notifications import challenger_rejected
 from whisper_retrain.release.recordings import TestRecordings
@@ -36,14 +36,15 @@ def complete_unfinished(release: ReleaseConfig) -> int:
 
 
 @task(task_run_name="promote-to-{release.repo}", **stage("promote"))
-def promote(evidence: Evidence, release: ReleaseConfig, report_uri: str | None) -> Promotion:
+def promote(evidence: Evidence, release: ReleaseConfig) -> Promotion:
     """Push, verify, move the tags, record, and queue the notification."""
     with tempfile.TemporaryDirectory(dir=cache_dir("work")) as folder:
         recordings = TestRecordings(store(), evidence.dataset, cache_dir("shards"))
         audio = recordings.write_probe(Path(folder) / "probe.flac")
         probe = partial(transcribe_in_child, audio=audio)
         scores = measured(evaluations_of(store(), evidence))
-        return release_promotion.promote(evidence, scores, probe, release, edges(), report_uri)
+        report = store().uri(report_key(evidence))
+        return release_promotion.promote(evidence, scores, probe, release, edges(), report)
 
 
 @task(task_run_name="roll-back-{release.repo}", **LOOKUP)
@@ -55,7 +56,7 @@ def roll_back(
 
 
 @task(task_run_name="queue-rejection", **LOOKUP)
-def queue_rejection(evidence: Evidence, release: ReleaseConfig, report_uri: str) -> None:
+def queue_rejection(evidence: Evidence, release: ReleaseConfig) -> None:
     """Queue the notification that the champion stays; the same decision is told once."""
     scores = measured(evaluations_of(store(), evidence))
     old = scores.get("champion") or scores["baseline"]
@@ -65,7 +66,7 @@ def queue_rejection(evidence: Evidence, release: ReleaseConfig, report_uri: str)
         scores["challenger"],
         old,
         SystemClock().now(),
-        {"report": report_uri},
+        {"report": store().uri(report_key(evidence))},
     )
     outbox.enqueue(store(), notification)
 

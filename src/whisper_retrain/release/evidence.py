@@ -73,6 +73,11 @@ class Evidence(Record):
         return reports | ({"baseline": self.baseline} if self.baseline else {})
 
 
+def report_key(evidence: Evidence) -> str:
+    """Where the report of a decision lies in S3; known before the report is written."""
+    return f"reports/v1/{evidence.decision.digest}/report.html"
+
+
 def lineage_of(evidence: Evidence) -> dict[str, object]:
     """What a Hub commit says of where it came from: digests and revisions, backwards.
 
