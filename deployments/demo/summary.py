@@ -15,7 +15,7 @@ from whisper_retrain.edges.hub import HubClient
 from whisper_retrain.edges.store import S3Store
 from whisper_retrain.history import Retraining
 from whisper_retrain.records import Artifact
-from whisper_retrain.release.before_after import before_after, terminal_text
+from whisper_retrain.release.before_after import LEGEND, before_after, terminal_text
 from whisper_retrain.release.measured import evaluations_of, measured
 from whisper_retrain.release.notifications import NON_CLINICAL
 from whisper_retrain.release.scores import METRIC_NAMES, ROLE_NAMES, ModelScores, score_text
@@ -75,7 +75,7 @@ def print_summary(console: Console, retraining: Retraining, store: S3Store) -> N
     for reason in evidence.decision.reasons:
         console.print(f"  • {reason}", markup=False, highlight=False)
     old = "champion" if "champion" in evaluations else "baseline"
-    console.print(f"\n[bold]Before and after[/bold]  ({NON_CLINICAL})")
+    console.print(f"\n[bold]Before and after[/bold]: {LEGEND}\n{NON_CLINICAL}\n")
     changes = before_after(evaluations[old].rows, evaluations["challenger"].rows, count=5)
     console.print(terminal_text(changes, ROLE_NAMES[old].lower(), "challenger"))
 

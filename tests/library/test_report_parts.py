@@ -121,7 +121,7 @@ def test_before_and_after_in_a_terminal() -> None:
     shown = before_after(BEFORE, AFTER)
     text = Text.from_markup(terminal_text(shown, "champion", "challenger")).plain
     assert len(text.split("\n\n")) == 5
-    assert "champion  after the +a pen deck to me the abdomen" in text
+    assert "champion  after the +a pen deck to *me* the abdomen" in text
     assert "challenger  after the appendectomy the abdomen" in text
 
 

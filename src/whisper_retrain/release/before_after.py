@@ -12,6 +12,7 @@ from whisper_retrain.evaluation.rows import Row
 from whisper_retrain.release.diffs import Change, Mark, Word, examples, pair_rows
 
 NOTHING = "(nothing)"
+LEGEND = "*another word*, +word put in, -word left out"
 
 
 def before_after(before: Sequence[Row], after: Sequence[Row], count: int = 5) -> list[Change]:
@@ -20,13 +21,16 @@ def before_after(before: Sequence[Row], after: Sequence[Row], count: int = 5) ->
 
 
 def terminal_text(changes: Sequence[Change], before: str = "before", after: str = "after") -> str:
-    """Lines with rich's markup; show them with `rich.print`."""
+    """Lines with rich's markup; show them with `rich.print`.
+
+    The marks of LEGEND stand beside the colours: in a log file there are none.
+    """
     from rich.markup import escape
 
     styles: dict[Mark, Callable[[Word], str]] = {
         "equal": lambda word: escape(word.hypothesis),
-        "substitute": lambda word: f"[bold yellow]{escape(word.hypothesis)}[/]",
-        "delete": lambda word: f"[red strike]{escape(word.reference)}[/]",
+        "substitute": lambda word: f"[bold yellow]*{escape(word.hypothesis)}*[/]",
+        "delete": lambda word: f"[red]-{escape(word.reference)}[/]",
         "insert": lambda word: f"[red]+{escape(word.hypothesis)}[/]",
     }
     width = max(len(before), len(after), len("said"))
