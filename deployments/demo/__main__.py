@@ -32,6 +32,7 @@ from whisper_retrain.history import Retraining, latest_retraining
 from whisper_retrain.release.notifications import Event, notification_id
 
 DEPLOYMENT = "retrain/demo"
+LOG_WIDTH = 110
 RELEASE_REPO = "demo/whisper-tiny-medical"
 
 
@@ -42,7 +43,7 @@ def main() -> int:
         "--next", action="store_true", help="the next drop of recordings arrives"
     )
     drop = 2 if arguments.parse_args().next else 1
-    console = Console(soft_wrap=False)
+    console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
     local_dir = settings().local_dir.absolute()
     started_s = time.monotonic()
     with PeakMemory(local_dir) as memory:

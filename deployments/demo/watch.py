@@ -96,6 +96,7 @@ class _LogPrinter:
                 style=style,
                 markup=False,
                 highlight=False,
+                soft_wrap=True,
             )
 
     def say_when_quiet(self, run: FlowRun) -> None:
