@@ -27,7 +27,7 @@ from whisper_retrain.config import (
     TrainingConfig,
     only_test,
 )
-from whisper_retrain.gate.policy import GatePolicy
+from whisper_retrain.gate.policy import GatePolicy, PresetName, preset
 from whisper_retrain.history import RetrainingRequest
 
 
@@ -38,7 +38,7 @@ def retrain(
     base_model: BaseModelConfig = BaseModelConfig(),
     training: TrainingConfig = TrainingConfig(),
     decoding: DecodingConfig = DecodingConfig(),
-    policy: GatePolicy = GatePolicy(),
+    policy: PresetName | GatePolicy = "default",
     general_speech: DatasetSource | None = None,
 ) -> State[Any]:
     """Retrain, and promote only what is provably better.
@@ -49,9 +49,10 @@ def retrain(
         base_model: What fine-tuning starts from.
         training: How to fine-tune.
         decoding: How the model's users decode; the gate always scores this way.
-        policy: The gate's rules.
+        policy: The gate's rules: a preset by name, or every bound.
         general_speech: A source of everyday speech, that must not be recognised worse than before.
     """
+    rules = policy if isinstance(policy, GatePolicy) else preset(policy)
     check_services(dataset, base_model, release)
     complete_unfinished(release)
     base_revision = resolve_model(base_model.repo, base_model.ref)
@@ -62,7 +63,7 @@ def retrain(
         base_revision=base_revision,
         training_digest=training.digest,
         decoding_digest=decoding.digest,
-        policy_digest=policy.digest,
+        policy_digest=rules.digest,
         release_repo=release.repo,
         general_speech=general_speech.digest if general_speech else None,
     )
@@ -73,7 +74,7 @@ def retrain(
     general = refresh(only_test(general_speech)) if general_speech else None
     run = fine_tuning(revision, base_model.repo, base_revision, training, decoding)
     evidence = promoted_before(request) or gate(
-        revision, run, release, find_champion(release), decoding, policy, general
+        revision, run, release, find_champion(release), decoding, rules, general
     )
     keep_evidence(request, evidence)
     promoted = None

@@ -32,7 +32,7 @@ from whisper_retrain.data.plan import (
     ShardRecord,
     revision_config_digest,
 )
-from whisper_retrain.data.recordings import Recording, from_parquet, to_parquet
+from whisper_retrain.data.recordings import Recording, from_parquet, in_order, to_parquet
 from whisper_retrain.data.review import Review, parse_review
 from whisper_retrain.data.splits import digest_of_test_policy
 from whisper_retrain.data.validation import Quarantined, label_id_counter
@@ -163,7 +163,6 @@ def _describe(
     """Store the tables of a revision and make its record."""
     new = [u for u in curated.utterances if _is_new(u, earlier)]
     new_hours = round(sum(u.duration_s for u in new) / 3600, 6)
-    ordered = sorted(rows, key=lambda r: (r.key, r.origin, r.audio_sha256 or ""))
     return DatasetRevision(
         key=plan.key,
         parent_key=plan.previous,
@@ -180,7 +179,7 @@ def _describe(
         dropped=reasons(curated.dropped.values()),
         quarantined=reasons(q.reason for q in curated.quarantined),
         quarantine=store_table(store, "quarantine", curated.quarantined, Quarantined),
-        index=store_table(store, "index", ordered, Recording),
+        index=store_table(store, "index", in_order(rows), Recording),
         new_utterances=len(new),
         new_hours=new_hours,
         utterances_ever=len(new) + (previous.utterances_ever if previous else 0),

@@ -98,7 +98,8 @@ def curate(
 
 
 def _reviewed(row: Recording, review: Review) -> Recording:
-    return replace(row, reference=review.corrected.get(row.key, row.reference))
+    text = review.corrected.get(row.key)
+    return row if text is None else replace(row, reference=text)
 
 
 def _unknown_to(

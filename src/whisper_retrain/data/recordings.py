@@ -9,6 +9,7 @@ import io
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,6 +60,11 @@ class RawRow:
     failure: str | None = None
 
 
+def in_order(rows: Iterable[Recording]) -> list[Recording]:
+    """Rows in the order in which a revision's index holds them."""
+    return sorted(rows, key=lambda r: (r.key, r.origin, r.audio_sha256 or ""))
+
+
 def text_or_none(value: object) -> str | None:
     """An id, speaker or prompt as text: 7, 7.0 and "7" are the same one; blanks are none."""
     if isinstance(value, float):
@@ -85,7 +91,7 @@ def to_parquet(rows: Iterable[Any], kind: type[Any]) -> bytes:
     import pyarrow.parquet as pq
 
     rows = list(rows)
-    columns = {f.name: [getattr(row, f.name) for row in rows] for f in fields(kind)}
+    columns = {f.name: list(map(attrgetter(f.name), rows)) for f in fields(kind)}
     sink = io.BytesIO()
     pq.write_table(pa.table(columns, schema=schema_of(kind)), sink, compression="zstd")
     return sink.getvalue()

@@ -23,7 +23,7 @@ from whisper_retrain.data.plan import (
     ShardJob,
     ShardRecord,
 )
-from whisper_retrain.data.recordings import Recording
+from whisper_retrain.data.recordings import Recording, in_order
 from whisper_retrain.data.review import parse_review
 from whisper_retrain.data.sources import plan_source, resolve_sources
 from whisper_retrain.edges.store import ObjectStore
@@ -93,7 +93,7 @@ def _store_reused(
     """The table of rows that need no reading; mostly those are just the rows known before."""
     if not reused:
         return None
-    if reused == known:
+    if in_order(reused) == known:
         return index
     return store_table(store, "plans", reused, Recording)
 
