@@ -102,8 +102,16 @@ def run_peer(processor: str, cache: str) -> dict[str, Any]:
 
 def run_refresh(store: str) -> dict[str, Any]:
     """Our refresh, from the repo to a dataset revision in S3."""
-    # pandas: pyarrow imports it by itself.
-    for name in ("pandas", "boto3", "huggingface_hub", "pyarrow.parquet", "soundfile", "soxr"):
+    # pandas: pyarrow imports it by itself; hf_api: huggingface_hub imports it at its first use.
+    libraries = (
+        "pandas",
+        "boto3",
+        "huggingface_hub.hf_api",
+        "pyarrow.parquet",
+        "soundfile",
+        "soxr",
+    )
+    for name in libraries:
         importlib.import_module(name)
     from whisper_retrain.config import DatasetConfig, DatasetSource, SplitPolicy
     from whisper_retrain.data import build
