@@ -32,7 +32,7 @@ from whisper_retrain.history import Retraining, latest_retraining
 from whisper_retrain.release.notifications import Event, notification_id
 
 DEPLOYMENT = "retrain/demo"
-LOG_WIDTH = 110
+LOG_WIDTH = 125
 RELEASE_REPO = "demo/whisper-tiny-medical"
 
 
