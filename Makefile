@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all the set-up themselves; `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
 BIN := .venv/bin
 RUN := $(BIN)/python -m
 READY := .venv/ready
@@ -16,6 +16,7 @@ help: ## List the targets
 install: $(READY) ## Make .venv with every version pinned
 
 $(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "whisper-retrain needs Python 3.11, and there is no $(PYTHON); install it, or: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v != (3, 11) and f"whisper-retrain needs Python 3.11, got {v[0]}.{v[1]} from $(PYTHON); install it, or: make PYTHON=/path/to/python3.11")'
 	@echo "making .venv (about 2.6 GB, a few minutes the first time)"
 	@$(PYTHON) -m venv .venv
@@ -57,7 +58,7 @@ format: $(READY) ## Reformat
 	@$(RUN) ruff check --fix --quiet . ; $(RUN) ruff format --quiet .
 
 bench: $(READY) ## All benchmarks, minutes each
-	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	@for name in refresh gate training; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 screenshots: $(READY) ## Screenshots of the running stack's UI into docs/screenshots (needs Chromium)
 	@$(STACK_ENV) && exec $(RUN) deployments.screenshots
