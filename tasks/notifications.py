@@ -20,13 +20,6 @@ NOTIFICATION_BLOCK = "custom-webhook/whisper-retrain"
 EVENTS = ("model.promoted", "model.rolled-back", "challenger.rejected")
 
 
-@task(task_run_name="queue-{notification.event}", cache_policy=NO_CACHE)
-def queue_notification(notification: Notification) -> None:
-    """Store the notification, then announce it; the event may get lost, the outbox can't."""
-    outbox.enqueue(store(), notification)
-    announce(notification)
-
-
 def announce(notification: Notification) -> None:
     """Emit the event that has the outbox delivered at once."""
     emit_event(

@@ -281,11 +281,6 @@ class Promotion(Record):
     test_set_digest: str | None = None
 
 
-def lineage(*records: Record) -> dict[str, str]:
-    """Record name -> digest, for model cards, configs of W&B runs and reports."""
-    return {type(record).__name__: record.digest for record in records}
-
-
 def total(counts: Iterable[Counts]) -> Counts:
     """Sum of counts."""
     return sum(counts, Counts())

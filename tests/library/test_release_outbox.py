@@ -16,7 +16,6 @@ from whisper_retrain.release.notifications import (
     challenger_rejected,
     model_promoted,
     model_rolled_back,
-    retraining_failed,
 )
 from whisper_retrain.release.outbox import enqueue, mark_delivered, pending
 
@@ -39,13 +38,14 @@ def a_promotion() -> Promotion:
     )
 
 
-def failed(flow_run: str, at: datetime = NOON) -> Notification:
-    return retraining_failed(flow_run, "refresh", "boom", at, {})
+def a_rollback(request: str, at: datetime = NOON) -> Notification:
+    promotion = a_promotion().model_copy(update={"at": at})
+    return model_rolled_back(promotion, request, "mishears doses", {})
 
 
 def test_a_notification_is_pending_until_it_is_marked_delivered(s3_store: S3Store) -> None:
     assert pending(s3_store) == []
-    one = failed("flow-run-1")
+    one = a_rollback("flow-run-1")
     enqueue(s3_store, one)
     assert pending(s3_store) == [one]
     mark_delivered(s3_store, one.id)
@@ -54,7 +54,7 @@ def test_a_notification_is_pending_until_it_is_marked_delivered(s3_store: S3Stor
 
 
 def test_announcing_the_same_again_changes_nothing_delivered_or_not(s3_store: S3Store) -> None:
-    first, again = failed("flow-run-1"), failed("flow-run-1", LATER)
+    first, again = a_rollback("flow-run-1"), a_rollback("flow-run-1", LATER)
     assert first.id == again.id
     assert enqueue(s3_store, first)
     assert not enqueue(s3_store, again)
@@ -65,7 +65,7 @@ def test_announcing_the_same_again_changes_nothing_delivered_or_not(s3_store: S3
 
 
 def test_pending_notifications_come_oldest_first(s3_store: S3Store) -> None:
-    late, early = failed("a-flow-run", LATER), failed("b-flow-run", NOON)
+    late, early = a_rollback("a-flow-run", LATER), a_rollback("b-flow-run", NOON)
     enqueue(s3_store, late)
     enqueue(s3_store, early)
     assert pending(s3_store) == [early, late]
@@ -111,9 +111,3 @@ def test_a_rollback_names_both_revisions_and_why() -> None:
     assert "again revision " + "ab" * 20 in told.body
     assert "replaces revision " + "cd" * 20 in told.body
     assert "Reason: mishears doses" in told.body
-
-
-def test_a_long_error_is_cut() -> None:
-    told = retraining_failed("flow-run-1", "fine-tune", "x" * 5000, NOON, {})
-    assert len(told.body) < 1000
-    assert "…" in told.body

@@ -14,10 +14,11 @@ from pydantic import Field
 from whisper_retrain.records import Decision, Promotion, Record
 from whisper_retrain.release.scores import ModelScores, score_text, short
 
-Event = Literal["model.promoted", "model.rolled-back", "challenger.rejected", "retraining.failed"]
+Event = Literal["model.promoted", "model.rolled-back", "challenger.rejected"]
+"""A failed retraining is told by an automation on Prefect's own events: they come from a crash too,
+and when S3, where the outbox lies, is what failed."""
 
 NON_CLINICAL = "Not for clinical use: every transcript must be checked by a qualified person."
-MAX_ERROR_CHARACTERS = 600
 
 
 class Notification(Record):
@@ -130,21 +131,6 @@ def challenger_rejected(
             "decision_digest": decision.digest,
             **links,
         },
-    )
-
-
-def retraining_failed(
-    flow_run: str, stage: str, error: str, at: datetime, links: Mapping[str, str]
-) -> Notification:
-    """A flow run ended with an error; `flow_run` is its id."""
-    told = error if len(error) <= MAX_ERROR_CHARACTERS else f"{error[:MAX_ERROR_CHARACTERS]}…"
-    return Notification(
-        id=notification_id("retraining.failed", flow_run),
-        event="retraining.failed",
-        at=at,
-        subject=f"Retraining failed in {stage}",
-        body=_body([f"Stage: {stage}", f"Error: {told}", f"Flow run: {flow_run}"], links),
-        payload={"stage": stage, "flow_run": flow_run, "error": told, **links},
     )
 
 
