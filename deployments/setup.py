@@ -18,7 +18,7 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import WorkPool
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect_aws import AwsClientParameters, AwsCredentials, S3Bucket
 from pydantic import SecretStr
 
@@ -43,9 +43,12 @@ def create_work_pool() -> WorkPool:
 
 
 def limit_gpu() -> None:
-    """One task with the GPU's tag at a time, whatever deployment it belongs to."""
+    """One task with the GPU's tag at a time; a limit that a person has set stays as it is."""
     with get_client(sync_client=True) as client:
-        client.create_concurrency_limit(tag=GPU_TAG, concurrency_limit=GPU_SLOTS)
+        try:
+            client.read_concurrency_limit_by_tag(GPU_TAG)
+        except ObjectNotFound:
+            client.create_concurrency_limit(tag=GPU_TAG, concurrency_limit=GPU_SLOTS)
 
 
 def save_result_storage() -> None:
@@ -70,7 +73,7 @@ def save_result_storage() -> None:
 
 
 def save_notification_block() -> None:
-    """Where notifications go. A block of this name that a person made in the UI is left alone."""
+    """Where notifications go; without the variable, a block made in the UI is left as it is."""
     url = os.environ.get("WHISPER_RETRAIN_NOTIFICATION_URL")
     if url:
         _save(

@@ -19,7 +19,7 @@ from whisper_retrain.release import promotion as release_promotion
 from whisper_retrain.release.evidence import Evidence, report_key
 from whisper_retrain.release.measured import evaluations_of, measured
 from whisper_retrain.release.notifications import challenger_rejected
-from whisper_retrain.release.recordings import TestRecordings
+from whisper_retrain.release.recordings import HeldOutRecordings
 from whisper_retrain.release.transaction import Edges, recover
 from whisper_retrain.release.verify import transcribe_in_child
 
@@ -39,7 +39,7 @@ def complete_unfinished(release: ReleaseConfig) -> int:
 def promote(evidence: Evidence, release: ReleaseConfig) -> Promotion:
     """Push, verify, move the tags, record, and queue the notification."""
     with tempfile.TemporaryDirectory(dir=cache_dir("work")) as folder:
-        recordings = TestRecordings(store(), evidence.dataset, cache_dir("shards"))
+        recordings = HeldOutRecordings(store(), evidence.dataset, cache_dir("shards"))
         audio = recordings.write_probe(Path(folder) / "probe.flac")
         probe = partial(transcribe_in_child, audio=audio)
         scores = measured(evaluations_of(store(), evidence))

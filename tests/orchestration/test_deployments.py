@@ -100,7 +100,9 @@ def test_setting_up_twice_changes_nothing_and_wakes_no_paused_schedule(live: Liv
     [nightly] = [d for d in live.api("POST", "/deployments/filter", {}) if d["name"] == "nightly"]
     [schedule] = nightly["schedules"]
     live.api("PATCH", f"/deployments/{nightly['id']}/schedules/{schedule['id']}", {"active": False})
+    live.api("POST", "/concurrency_limits/", {"tag": "gpu", "concurrency_limit": 2})
     before = snapshot(live)
+    assert before["limit"] == 2, "a machine with two GPUs"
     live.python("-m", "deployments.setup")
     assert snapshot(live) == before
 

@@ -17,10 +17,8 @@ from whisper_retrain.records import DatasetRevision
 SAMPLING_RATE_HZ = 16_000
 
 
-class TestRecordings:
+class HeldOutRecordings:
     """The recordings of a dataset revision's test set, by utterance id."""
-
-    __test__ = False  # not a test, whatever pytest makes of the name
 
     def __init__(self, store: ObjectStore, dataset: DatasetRevision, cache: Path) -> None:
         utterances = load_manifest(store, dataset, cache)
@@ -47,4 +45,4 @@ def players(
     allowed: bool, store: ObjectStore, dataset: DatasetRevision, cache: Path
 ) -> Callable[[str], bytes] | None:
     """What the report plays recordings with; None unless allowed."""
-    return TestRecordings(store, dataset, cache).flac if allowed else None
+    return HeldOutRecordings(store, dataset, cache).flac if allowed else None
