@@ -46,7 +46,7 @@ def lfs_files(server: HubServer) -> list[str]:
 
 def wait_for_upload(server: HubServer) -> None:
     """Wait until the server is receiving a large file."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not any(path.stat().st_size > 0 for path in (server.data / "tmp").glob("lfs-*")):
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -96,7 +96,7 @@ def test_a_client_that_dies_in_mid_upload_leaves_nothing(own_hub_server: HubServ
 
     with pytest.raises(ConnectionAbortedError):
         httpx.put(href, content=half(), headers={"Content-Length": str(len(LARGE))})
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while list((server.data / "tmp").iterdir()):
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -254,10 +254,10 @@ def test_slow_clients_do_not_hold_up_others(own_hub_server: HubServer) -> None:
     with ThreadPoolExecutor(1) as pool:
         upload = pool.submit(api.create_commit, repo, operations, commit_message="slow")
         wait_for_upload(server)
-        started = time.monotonic()
+        # Would never end, were it to wait for them: they are released only afterwards.
         other = server.new_repo()
         api.upload_file(path_or_fileobj=b"\0fast", path_in_repo="w.bin", repo_id=other)
-        assert time.monotonic() - started < 5
+        assert not upload.done()
         for file in files:
             file.released.set()
         upload.result(timeout=60)
@@ -278,7 +278,7 @@ def test_state_survives_a_restart(own_hub_server: HubServer) -> None:
 def run_hub(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run a server that is expected to refuse to start."""
     command = [sys.executable, "-m", "whisper_retrain.local.hub", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_start_refusals_say_what_to_do(own_hub_server: HubServer, tmp_path: Path) -> None:

@@ -82,8 +82,12 @@ class WandbTracker:
 
     def finish(self) -> str | None:
         """Close the run; its URL when it is online."""
+        import wandb
+
         url = self._run.url if self._shown else None
         self._run.finish()
+        # On a busy machine finish() returns before W&B's own process has written its file.
+        wandb.teardown()
         return str(url) if url else None
 
     @property
