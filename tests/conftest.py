@@ -1,13 +1,13 @@
 """Fixtures for all tests: real servers on loopback, started once a session when first asked for."""
 
 import os
-from importlib.util import find_spec
 
 # Two workers share the cores: libraries read this at their first import, child processes too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 pytest_plugins = [
-    name
-    for name in ("tests.fixtures.s3", "tests.fixtures.hub", "tests.fixtures.recordings")
-    if find_spec(name) is not None
+    "tests.fixtures.s3",
+    "tests.fixtures.hub",
+    "tests.fixtures.recordings",
+    "tests.fixtures.releases",
 ]
