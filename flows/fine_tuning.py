@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
+from tasks.notes import publish_training_note
 from tasks.training import describe_model, fine_tune
 from whisper_retrain.code_revision import code_revision
 from whisper_retrain.config import DecodingConfig, TrainingConfig
@@ -28,4 +29,6 @@ def fine_tuning(
         decoding=decoding,
         code_revision=code_revision(),
     )
-    return fine_tune(job)
+    run = fine_tune(job)
+    publish_training_note(run)
+    return run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from tasks.notes import publish_champions_plot, publish_promotion_links
+from tasks.notes import publish_champions_plot, publish_promotion_link
 from tasks.releasing import promote
 from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.records import Promotion
@@ -20,6 +20,6 @@ def promotion(evidence: Evidence, release: ReleaseConfig) -> Promotion:
         release: Where the champion is published.
     """
     promoted = promote(evidence, release)
-    publish_promotion_links(promoted, evidence.run)
+    publish_promotion_link(promoted)
     publish_champions_plot(release)
     return promoted

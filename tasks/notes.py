@@ -28,7 +28,7 @@ from whisper_retrain.data.report import dataset_table
 from whisper_retrain.data.report import write_report as write_dataset_report
 from whisper_retrain.records import Artifact, DatasetRevision, Promotion, TrainingRun
 from whisper_retrain.release.evidence import Evidence, report_key
-from whisper_retrain.release.figures import wer_history_svg
+from whisper_retrain.release.figures import svg_data_uri, wer_history_svg
 from whisper_retrain.release.measured import evaluations_of, measured
 from whisper_retrain.release.recordings import players
 from whisper_retrain.release.report import html_report
@@ -39,6 +39,11 @@ from whisper_retrain.training.progress import Progress
 
 PROGRESS_EVERY_S = 5.0
 """An update costs an event each: more often helps nobody."""
+
+TRAINING_FIGURES = {
+    "learning": "Training loss, validation loss and WER by step; the star is the step kept",
+    "resources": "Speed, share of the machine's peak and memory over time",
+}
 
 
 @task(task_run_name="dataset-report", cache_policy=NO_CACHE)
@@ -51,6 +56,19 @@ def publish_dataset_note(revision: DatasetRevision) -> None:
     )
     report = write_dataset_report(store(), revision, cache_dir("manifests"))
     create_markdown_artifact(f"Report with plots: `{report.uri}`", key="dataset-report-html")
+
+
+@task(task_run_name="training-figures", cache_policy=NO_CACHE)
+def publish_training_note(run: TrainingRun) -> None:
+    """How the training went: its two figures, and the way to its W&B run."""
+    for name, title in TRAINING_FIGURES.items():
+        svg = store().read(store().key(run.figures[name].uri))
+        create_image_artifact(svg_data_uri(svg), key=f"training-{name}", description=title)
+    if run.tracking_url:
+        create_link_artifact(run.tracking_url, link_text="W&B run", key="wandb-run")
+    elif offline := run.figures.get("tracking"):
+        text = f"Tracked offline: download `{offline.uri}` and `wandb sync` it."
+        create_markdown_artifact(text, key="wandb-run")
 
 
 @task(task_run_name="evaluation-table", cache_policy=NO_CACHE)
@@ -84,16 +102,11 @@ def write_report(
     return artifact
 
 
-@task(task_run_name="promotion-links", cache_policy=NO_CACHE)
-def publish_promotion_links(promoted: Promotion, run: TrainingRun) -> None:
-    """Links to the Hub revision and to the W&B run."""
+@task(task_run_name="promotion-link", cache_policy=NO_CACHE)
+def publish_promotion_link(promoted: Promotion) -> None:
+    """Link to the Hub revision."""
     url = hub().url(promoted.repo, promoted.revision)
     create_link_artifact(url, link_text=f"{promoted.repo} {promoted.tags[0]}", key="hub-revision")
-    if run.tracking_url:
-        create_link_artifact(run.tracking_url, link_text="W&B run", key="wandb-run")
-    elif offline := run.figures.get("tracking"):
-        text = f"Tracked offline: download `{offline.uri}` and `wandb sync` it."
-        create_markdown_artifact(text, key="wandb-run")
 
 
 @task(task_run_name="champions-plot", cache_policy=NO_CACHE)

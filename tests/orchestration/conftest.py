@@ -26,13 +26,13 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
         PREFECT_LOGGING_TO_API_ENABLED: False,
     }
-    with prefect_test_harness(server_startup_timeout=90), temporary_settings(settings):
+    with prefect_test_harness(server_startup_timeout=240), temporary_settings(settings):
         yield
 
 
 @pytest.fixture
 def task_store(s3_store: S3Store, monkeypatch: pytest.MonkeyPatch) -> S3Store:
     """The store that tasks use, on the session's real S3 server."""
-    for module in ("tasks.services", "tasks.notifications"):
+    for module in ("tasks.services", "tasks.notes", "tasks.notifications"):
         monkeypatch.setattr(f"{module}.store", lambda: s3_store)
     return s3_store

@@ -109,4 +109,9 @@ def wer_history_svg(champions: Sequence[Promotion]) -> str:
     ]
     ticks = [(scale.position(tick), f"{100 * tick:g} %") for tick in scale.ticks]
     svg = render("wer_history.svg.jinja", bars=bars, ticks=ticks)
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+    return svg_data_uri(svg.encode())
+
+
+def svg_data_uri(svg: bytes) -> str:
+    """An SVG image as the URL of itself, for pages that can't reach S3."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
