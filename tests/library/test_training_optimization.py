@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,8 @@ from whisper_retrain.config import DecodingConfig, TrainingConfig
 from whisper_retrain.errors import DivergedError, OutOfMemoryError
 from whisper_retrain.training.batches import StepPlan
 from whisper_retrain.training.devices import Device
-from whisper_retrain.training.lora import add_adapters
-from whisper_retrain.training.model import (
-    WhisperLoss,
-    checkpoint_activations,
-    labels_for,
-    load_model,
-)
+from whisper_retrain.training.engine import optimization_for
+from whisper_retrain.training.model import labels_for, load_model
 from whisper_retrain.training.optimization import Optimization, learning_rate
 from whisper_retrain.training.speech import Example
 
@@ -33,14 +29,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def optimization(base: Path, **changes: Any) -> Optimization:
-    config = TrainingConfig(**{**QUICK.model_dump(), **changes})
+    config = TrainingConfig(**{**QUICK.model_dump(), "precision": "float32", **changes})
     model = load_model(base)
-    if config.lora_rank:
-        add_adapters(model, config.lora_rank)
-    if config.gradient_checkpointing:
-        checkpoint_activations(model)
     labels = labels_for(model, base, DecodingConfig())
-    return Optimization(WhisperLoss(model).train(), labels, config, Device("float32"), 1e-3)
+    return optimization_for(model, labels, config, Device(config.precision, force_cpu=True))
 
 
 def examples(one: Optimization) -> list[Example]:
@@ -72,6 +64,36 @@ def test_gradient_checkpointing_changes_nothing(base: Path) -> None:
     checkpointed = gradients(optimization(base, gradient_checkpointing=True))
     for one, other in zip(plain[1], checkpointed[1], strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_is_for_products_only_and_learns_alike(base: Path, precision: str) -> None:
+    plain, half = optimization(base), optimization(base, precision=precision)
+    assert half.scaler.is_enabled() == (precision == "float16")
+    losses = [
+        [one.step(one.prepare(PLAN, examples(one))).loss for _ in range(3)] for one in (plain, half)
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert losses[1][-1] < losses[1][0]
+    assert {p.dtype for p in half.parameters} == {torch.float32}
+
+
+def test_float16_leaves_out_a_step_that_overflows(base: Path) -> None:
+    one = optimization(base, precision="float16")
+    one.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**120, enabled=True)
+    before = {name: value.detach().clone() for name, value in one.loss.named_parameters()}
+    after = weights_after_a_step(one)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert one.scaler.get_scale() < 2.0**120
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on a CPU")
+def test_a_compiled_model_gives_the_same_gradients(base: Path) -> None:
+    plain, compiled = gradients(optimization(base)), gradients(optimization(base, compile=True))
+    assert compiled[0] == pytest.approx(plain[0], rel=1e-4)
+    for one, other in zip(plain[1], compiled[1], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
 
 
 def test_the_same_step_twice_gives_the_same_bits(base: Path) -> None:

@@ -104,6 +104,13 @@ class Device:
             torch.distributed.destroy_process_group()
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch says that memory ran out, on a GPU or on the CPU."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return "can't allocate memory" in str(error) or "not enough memory" in str(error)
+
+
 def _sum_in_place(gradients: list[Tensor]) -> None:
     flat = torch._utils._flatten_dense_tensors(gradients)
     torch.distributed.all_reduce(flat)

@@ -90,7 +90,7 @@ def _prepare(job: TrainingJob, around: Surroundings) -> tuple[Trainer, States, d
     labels = whisper.labels_for(model, around.base_model_dir, job.decoding)
     chosen, dropped = usable(around.speech.train, labels, "train")
     validation, _ = usable(around.speech.validation, labels, "validation")
-    optimization = _optimization(model, labels, config, device)
+    optimization = optimization_for(model, labels, config, device)
     kept = KeptWeights(around.work_dir / "kept")
     states = States(around.store, job.prefix, job.digest, around.work_dir, config.state_interval_s)
     course = _resume(states, optimization, kept, around)
@@ -123,9 +123,10 @@ def _prepare(job: TrainingJob, around: Surroundings) -> tuple[Trainer, States, d
     return trainer, states, dropped
 
 
-def _optimization(
+def optimization_for(
     model: Any, labels: Labels, config: TrainingConfig, device: Device
 ) -> Optimization:
+    """The model on its device, with all that the configuration asks for, ready for a first step."""
     if config.lora_rank:
         add_adapters(model, config.lora_rank)
     if config.gradient_checkpointing:

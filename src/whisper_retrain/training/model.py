@@ -123,6 +123,15 @@ def checkpoint_activations(model: Any) -> None:
     (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
 
 
+def save_embedding_gradient(model: Any) -> None:
+    """Make no gradient as wide as the vocabulary for the few ids that a batch looks up.
+
+    It is added to that of the tied projection, which stays dense; torch.compile can't do so.
+    """
+    table = model.model.decoder.embed_tokens
+    table.sparse = table.weight is model.proj_out.weight
+
+
 @contextmanager
 def audio_context(model: Any, positions: int) -> Iterator[None]:
     """Let the encoder take `positions` (of 20 ms) instead of its 1,500.

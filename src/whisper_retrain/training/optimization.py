@@ -19,9 +19,9 @@ from whisper_retrain.config import TrainingConfig
 from whisper_retrain.errors import DivergedError, OutOfMemoryError
 from whisper_retrain.training.batches import StepPlan, micro_batches
 from whisper_retrain.training.compute import training_flop
-from whisper_retrain.training.devices import Device
+from whisper_retrain.training.devices import Device, is_out_of_memory
 from whisper_retrain.training.features import HOP, SAMPLE_RATE
-from whisper_retrain.training.model import WhisperLoss
+from whisper_retrain.training.model import WhisperLoss, save_embedding_gradient
 from whisper_retrain.training.speech import IGNORED, Example, Labels, Piece, collate
 
 # AdamW as Whisper was trained (Radford et al. 2022, table 17).
@@ -76,6 +76,8 @@ class Optimization:
             device,
             peak,
         )
+        if device.torch.type == "cpu" and not config.compile:
+            save_embedding_gradient(loss.whisper)
         self.parameters = trainable(loss)
         self.optimizer = torch.optim.AdamW(
             self.parameters,
@@ -119,7 +121,8 @@ class Optimization:
         while True:
             if prepared.budget_s != self.budget_s:
                 prepared = self.prepare(plan, prepared.examples)
-            self.optimizer.zero_grad(set_to_none=True)
+            # Freed and taken anew every step, gradients would leave holes in the heap.
+            self.optimizer.zero_grad(set_to_none=False)
             sums = self._accumulate(prepared, tokens)
             if sums is not None:
                 break
@@ -200,10 +203,3 @@ class Optimization:
             plan.step + 1,
             self.budget_s,
         )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch says that memory ran out, on a GPU or on the CPU."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return "can't allocate memory" in str(error) or "not enough memory" in str(error)

@@ -15,13 +15,15 @@ from typing import Any
 import torch
 
 from whisper_retrain.config import DecodingConfig
+from whisper_retrain.errors import OutOfMemoryError
 from whisper_retrain.evaluation.normalizer import normalize
 from whisper_retrain.evaluation.scoring import count_words
 from whisper_retrain.records import total
-from whisper_retrain.training.devices import Device
+from whisper_retrain.training.devices import Device, is_out_of_memory
 from whisper_retrain.training.model import WhisperLoss
 from whisper_retrain.training.speech import IGNORED, Example, Labels, Piece, collate
 
+logger = logging.getLogger(__name__)
 FEW_TOKENS = 8  # beside what speech of that length may hold: punctuation of a short word
 
 
@@ -83,6 +85,27 @@ class Validator:
         return Validation(wer, summed / tokens, tuple(all_hypotheses))
 
     def _batch(self, loss: WhisperLoss, batch: Sequence[Any]) -> tuple[list[str], float, float]:
+        """Transcripts, summed loss and number of label ids; in halves when memory runs out."""
+        try:
+            return self._transcribed(loss, batch)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(batch) == 1:
+                raise OutOfMemoryError(
+                    "memory ran out with one utterance at a time",
+                    where=f"validation on {self.device.torch}",
+                    remedy="use a smaller model or a larger machine",
+                ) from error
+        self.device.release_memory()
+        logger.warning("out of memory in validation: %d utterances in halves", len(batch))
+        half = len(batch) // 2
+        first, second = (self._batch(loss, part) for part in (batch[:half], batch[half:]))
+        return first[0] + second[0], first[1] + second[1], first[2] + second[2]
+
+    def _transcribed(
+        self, loss: WhisperLoss, batch: Sequence[Any]
+    ) -> tuple[list[str], float, float]:
         examples = [self._load(utterance) for utterance in batch]
         piece = collate(examples, self.labels, 0.0, full_context=True).to(self.device.torch)
         longest_s = max(utterance.duration_s for utterance in batch)
