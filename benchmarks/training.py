@@ -1,6 +1,7 @@
 """Our training recipe against the stock one: speed, peak memory, WER; and what each lever brings.
 
     python benchmarks/training.py [--seeds 3] [--steps 55] [--json FILE]    tiny.en, demo corpus
+    python benchmarks/training.py --tables shares                           one table of it alone
     python benchmarks/training.py --device cuda [--json FILE]               random weights, a GPU
 
 Both recipes train the same model on the same utterances with the same seed, steps, effective batch,
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -31,17 +32,22 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "benchmarks")]
 from training_recipes import Order  # noqa: E402 - it lies beside this file
 
 Result = dict[str, Any]
-PLAIN = (("context_margin_s", 30.0), ("bucket_batches", 1))  # our engine without its levers
+WHOLE = ("micro_batch_audio_s", 1e6)  # the effective batch at once
+UNSORTED = ("bucket_batches", 1)
 LEVERS: dict[str, tuple[tuple[str, Any], ...]] = {
-    "none of them (our loop, 30 s)": PLAIN,
-    "short context": (("bucket_batches", 1),),
-    "short context, length buckets": (),
-    "short context, buckets, 10 % of steps with 30 s": (("full_context_share", 0.1),),
-    "short context, buckets, whole batch at once": (("micro_batch_audio_s", 480.0),),
+    "none of ours (our loop, 30 s)": (("context_margin_s", 30.0), UNSORTED, WHOLE),
+    "micro-batches": (("context_margin_s", 30.0), UNSORTED),
+    "short context": (UNSORTED, WHOLE),
+    "short context, micro-batches": (UNSORTED,),
+    "short context, buckets": (WHOLE,),
+    "short context, buckets, micro-batches: default": (),
+    "default, 10 % of steps with 30 s": (("full_context_share", 0.1),),
+    "default, gradient checkpointing": (("gradient_checkpointing", True),),
+    "default, LoRA of rank 8": (("lora_rank", 8),),
 }
 GPU_LEVERS: dict[str, tuple[tuple[str, Any], ...]] = {
     **LEVERS,
-    "short context, buckets, torch.compile": (("compile", True),),
+    "default, torch.compile": (("compile", True),),
 }
 SHARES = (0.0, 0.1, 0.25)
 
@@ -62,8 +68,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=55)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
-    parser.add_argument("--levers", action="store_true", help="the table of levers alone")
-    parser.add_argument("--shares", action="store_true", help="the table of full-context shares")
+    tables = ["stock", "levers", "steps", "shares"]
+    parser.add_argument("--tables", nargs="+", choices=tables, default=tables[:3])
     parser.add_argument("--sizes", nargs="+", help="random weights (a GPU's default: small medium)")
     parser.add_argument("--batch-size", type=int, default=32, help="with random weights")
     parser.add_argument("--budget-s", type=float, default=330, help="random weights: none later")
@@ -109,13 +115,15 @@ def on_cpu(arguments: argparse.Namespace) -> Result:
         base=str(convert_base_model(arguments.cache / "whisper-tiny.en")),
         skip_steps=1,
     )
-    if arguments.levers:
-        return levers(replace(order, steps=8), LEVERS)
-    if arguments.shares:
-        return shares(order, arguments.seeds)
-    figures = against_stock(order, arguments.seeds)
-    figures["levers"] = levers(replace(order, steps=8), LEVERS)["levers"]
-    figures["steps"] = flatness()
+    tables: dict[str, Callable[[], Result]] = {
+        "stock": lambda: against_stock(order, arguments.seeds),
+        "levers": lambda: levers(replace(order, steps=8), LEVERS),
+        "steps": flatness,
+        "shares": lambda: shares(order, arguments.seeds),
+    }
+    figures: Result = {}
+    for name in arguments.tables:
+        figures |= tables[name]()
     return figures
 
 
@@ -200,24 +208,20 @@ def shares(order: Order, seeds: int) -> Result:
     return {"shares": rows}
 
 
-def flatness() -> list[Result]:
-    """Time to plan and read a step, by the number of utterances."""
-    from whisper_retrain.training.batches import BatchPlan
-
-    say("utterances", "", "us a step", "first step ms", "")
+def flatness() -> Result:
+    """Cost of a step by the number of utterances, with a model so small that the rest shows."""
+    say("utterances", "", "audio-s/s", "ms a step", "peak GiB")
     rows = []
+    order = Order(size="nano", steps=110, skip_steps=10)
     for count in (1_000, 10_000, 100_000):
-        plan = BatchPlan(tuple(np.random.default_rng(0).uniform(1, 10, count)), 16, 1)
-        began = time.perf_counter()
-        plan.at(0)
-        first_s = time.perf_counter() - began
-        began = time.perf_counter()
-        for step in range(1000 % plan.steps_per_epoch):
-            plan.at(step)
-        each_s = (time.perf_counter() - began) / (1000 % plan.steps_per_epoch)
-        say(count, "", 1e6 * each_s, 1e3 * first_s, "")
-        rows.append({"utterances": count, "step_s": each_s, "first_step_s": first_s})
-    return rows
+        result = measured(replace(order, utterances=count))
+        check(result)
+        step_s = result["seconds_per_step"]
+        say(count, "", result["audio_s_per_s"], 1e3 * step_s, gib(result))
+        rows.append(
+            {"utterances": count, "step_s": step_s, "peak_bytes": result["peak_memory_bytes"]}
+        )
+    return {"steps": rows}
 
 
 def on_random_weights(arguments: argparse.Namespace) -> Result:
@@ -255,7 +259,7 @@ def gpu_pair(order: Order, until: float) -> Result:
     recipes = {
         "ours": replace(order, recipe="ours"),
         "stock, gradient checkpointing": replace(
-            order, recipe="stock", gradient_checkpointing=True
+            order, recipe="stock", settings=(("gradient_checkpointing", True),)
         ),
         "stock": replace(order, recipe="stock"),
     }

@@ -6,7 +6,6 @@ so that peak memory is its own.
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 import tempfile
@@ -17,21 +16,23 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import WhisperFeatureExtractor
 
 from whisper_retrain.config import DecodingConfig, TrainingConfig
+from whisper_retrain.data.decoding import decode, from_flac, to_flac
 from whisper_retrain.training.batches import BatchPlan
 from whisper_retrain.training.compute import peak_flop_per_s, peak_memory_bytes, synchronize
 from whisper_retrain.training.devices import Device
+from whisper_retrain.training.engine import optimization_for
 from whisper_retrain.training.features import SAMPLE_RATE
 from whisper_retrain.training.model import (
     WhisperLoss,
-    checkpoint_activations,
     default_learning_rate,
     labels_for,
     load_model,
     mend_generation_config,
 )
-from whisper_retrain.training.optimization import Optimization, Prepared
+from whisper_retrain.training.optimization import Prepared
 from whisper_retrain.training.speech import Example, Labels, Speech, collate, prefetched
 
 SIZES = {  # width, layers, heads
@@ -59,20 +60,18 @@ class Order:
     utterances: int = 0
     skip_steps: int = 0
     settings: tuple[tuple[str, Any], ...] = ()
-    gradient_checkpointing: bool = False
     score: bool = False
 
     @property
     def config(self) -> TrainingConfig:
         """The training configuration of our recipe."""
-        return TrainingConfig(
-            max_steps=self.steps,
-            batch_size=self.batch_size,
-            warmup_steps=self.warmup_steps,
-            seed=self.seed,
-            gradient_checkpointing=self.gradient_checkpointing,
-            **dict(self.settings),
-        )
+        fields: dict[str, Any] = {
+            "max_steps": self.steps,
+            "batch_size": self.batch_size,
+            "warmup_steps": self.warmup_steps,
+            "seed": self.seed,
+        }
+        return TrainingConfig(**fields, **dict(self.settings))
 
 
 @dataclass(frozen=True)
@@ -96,32 +95,38 @@ class CharacterTokenizer:
         return type("Encoding", (), {"input_ids": ids})()
 
 
-def demo_speech(corpus: Path) -> Speech:
-    """The demo's recordings: voices and sentences of the test split are in no training split."""
+def demo_speech(corpus: Path, folder: Path) -> Speech:
+    """The demo's recordings: voices and sentences of the test split are in no training split.
+
+    They are 16 kHz FLAC read one by one, as a dataset revision's are.
+    """
     import pyarrow.parquet as pq
-    import soundfile
-    import soxr
 
     from whisper_retrain.local.demo.plan import sentences
     from whisper_retrain.local.demo.speakers import DEMO_TEST_SPEAKERS, DEMO_VALIDATION_SPEAKERS
 
     test_texts = {sentence.text for sentence in sentences("test")}
-    waves: dict[str, np.ndarray] = {}
     splits: dict[str, list[Spoken]] = {"train": [], "validation": []}
-    for path in sorted(corpus.glob("*.parquet")):
-        for row in pq.read_table(path).to_pylist():
-            samples, rate = soundfile.read(io.BytesIO(row["path"]["bytes"]), dtype="float32")
-            wave = soxr.resample(samples, rate, SAMPLE_RATE).astype(np.float32)
-            waves[row["id"]] = wave
-            if (speaker := row["speaker_id"]) in DEMO_VALIDATION_SPEAKERS:
-                continue  # the benchmark picks nothing by validation
-            if (row["sentence"] in test_texts) != (speaker in DEMO_TEST_SPEAKERS):
-                continue  # would be known by voice or by sentence
-            split = "validation" if speaker in DEMO_TEST_SPEAKERS else "train"
-            splits[split].append(
-                Spoken(row["id"], row["sentence"], len(wave) / SAMPLE_RATE, str(speaker))
-            )
-    return Speech(splits["train"], splits["validation"], lambda utterance: waves[utterance.id])
+    rows = (
+        row
+        for path in sorted(corpus.glob("*.parquet"))
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=16)
+        for row in batch.to_pylist()
+    )
+    for row in rows:
+        if (speaker := row["speaker_id"]) in DEMO_VALIDATION_SPEAKERS:
+            continue  # the benchmark picks nothing by validation
+        if (row["sentence"] in test_texts) != (speaker in DEMO_TEST_SPEAKERS):
+            continue  # would be known by voice or by sentence
+        audio = decode(row["path"]["bytes"])
+        (folder / f"{row['id']}.flac").write_bytes(to_flac(audio.samples))
+        split = "validation" if speaker in DEMO_TEST_SPEAKERS else "train"
+        splits[split].append(Spoken(row["id"], row["sentence"], audio.duration_s, str(speaker)))
+
+    def read(utterance: Spoken) -> np.ndarray:
+        return from_flac((folder / f"{utterance.id}.flac").read_bytes())
+
+    return Speech(splits["train"], splits["validation"], read)
 
 
 def synthetic_speech(count: int) -> Speech:
@@ -157,13 +162,13 @@ def random_model(size: str) -> Any:
     return WhisperForConditionalGeneration(config)
 
 
-def prepared(order: Order) -> tuple[Any, Labels, Speech]:
+def prepared(order: Order, folder: Path) -> tuple[Any, Labels, Speech]:
     """Model, label maker and speech of an order."""
     if order.size == "demo":
         model = load_model(Path(order.base))
         mend_generation_config(model, DecodingConfig())
         labels = labels_for(model, Path(order.base), DecodingConfig())
-        return model, labels, demo_speech(Path(order.corpus))
+        return model, labels, demo_speech(Path(order.corpus), folder)
     model = random_model(order.size)
     labels = Labels(CharacterTokenizer(), model.config.decoder_start_token_id, 448)
     return model, labels, synthetic_speech(order.utterances or 512)
@@ -196,13 +201,7 @@ def train_ours(order: Order, model: Any, labels: Labels, speech: Speech) -> dict
     """Our recipe: the engine's own step on the engine's own plan."""
     device = Device("auto", force_cpu=order.device == "cpu")
     config = order.config
-    if order.gradient_checkpointing:
-        checkpoint_activations(model)
-    loss = WhisperLoss(model).to(device.torch).train()
-    if config.compile:
-        model.model.compile(dynamic=True)
-    rate = config.learning_rate or default_learning_rate(model)
-    optimization = Optimization(loss, labels, config, device, rate)
+    optimization = optimization_for(model, labels, config, device)
     plan = BatchPlan(
         tuple(u.duration_s for u in speech.train),
         config.batch_size,
@@ -252,7 +251,7 @@ def train_stock(order: Order, model: Any, labels: Labels, speech: Speech) -> dic
             learning_rate=order.config.learning_rate or default_learning_rate(model),
             warmup_steps=order.warmup_steps,
             bf16=device.precision == torch.bfloat16,
-            gradient_checkpointing=order.gradient_checkpointing,
+            gradient_checkpointing=order.config.gradient_checkpointing,
             gradient_checkpointing_kwargs={"use_reentrant": False},
             use_cpu=order.device == "cpu",
             seed=order.seed,
@@ -265,7 +264,7 @@ def train_stock(order: Order, model: Any, labels: Labels, speech: Speech) -> dic
             dataloader_num_workers=0 if order.device == "cpu" else 4,
         )
         began = time.perf_counter()
-        rows = stored_rows(Path(folder), model, labels, speech)
+        rows = StoredRows(Path(folder), model, labels, speech)
         preparing_s = time.perf_counter() - began
         trainer = Seq2SeqTrainer(
             model=model,
@@ -278,22 +277,26 @@ def train_stock(order: Order, model: Any, labels: Labels, speech: Speech) -> dic
     return {**_figures(clock, device), "preparing_s": preparing_s, "loss": loss}
 
 
-def stored_rows(folder: Path, model: Any, labels: Labels, speech: Speech) -> list[dict[str, Any]]:
-    """Features on disk and label ids, as `datasets.map(prepare_dataset)` leaves them."""
-    from transformers import WhisperFeatureExtractor
+class StoredRows:
+    """Features on disk and label ids, as `datasets.map(prepare_dataset)` leaves them.
 
-    bins = model.config.num_mel_bins
-    extractor = WhisperFeatureExtractor(feature_size=bins)
-    shape = (len(speech.train), bins, 3000)
-    features = np.memmap(folder / "features", np.float32, "w+", shape=shape)
-    for row, wave in enumerate(map(speech.audio, speech.train)):
-        features[row] = extractor(wave, sampling_rate=SAMPLE_RATE).input_features[0]
-    features.flush()
-    ids = [labels.ids(utterance.reference) for utterance in speech.train]
-    return [
-        {"input_features": row, "labels": (labels.start_id, *one)}
-        for row, one in zip(features, ids, strict=True)
-    ]
+    A row is read when it is asked for: a mapped file would count as memory of the stock recipe.
+    """
+
+    def __init__(self, folder: Path, model: Any, labels: Labels, speech: Speech) -> None:
+        extractor = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)
+        self._folder = folder
+        for row, wave in enumerate(map(speech.audio, speech.train)):
+            features = extractor(wave, sampling_rate=SAMPLE_RATE).input_features[0]
+            np.save(folder / f"{row}.npy", features)
+        self._labels = [(labels.start_id, *labels.ids(u.reference)) for u in speech.train]
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        features = np.load(self._folder / f"{row}.npy")
+        return {"input_features": features, "labels": self._labels[row]}
 
 
 class UsualCollator:
@@ -378,7 +381,11 @@ def device_name(device: torch.device) -> str:
 
 def run(order: Order) -> dict[str, Any]:
     """Train, and score if asked."""
-    model, labels, speech = prepared(order)
+    with tempfile.TemporaryDirectory() as folder:
+        return _run(order, *prepared(order, Path(folder)))
+
+
+def _run(order: Order, model: Any, labels: Labels, speech: Speech) -> dict[str, Any]:
     recipe = {"ours": train_ours, "stock": train_stock, "base": lambda *_: {}}[order.recipe]
     result = recipe(order, model, labels, speech)
     device = Device("auto", force_cpu=order.device == "cpu")

@@ -37,7 +37,7 @@ def test_tiny_en_learns_medical_speech_of_unheard_voices(
         steps=24,
         settings=(("learning_rate", 1e-4),),
     )
-    model, labels, speech = recipes.prepared(order)  # type: ignore[attr-defined]
+    model, labels, speech = recipes.prepared(order, folder)  # type: ignore[attr-defined]
     heard = type(speech)(speech.train, speech.validation[::5], speech.audio)
     before = recipes.scored(model, labels, heard)  # type: ignore[attr-defined]
     recipes.train_ours(order, model.train(), labels, speech)  # type: ignore[attr-defined]
