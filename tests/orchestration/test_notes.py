@@ -32,6 +32,11 @@ def run(task_store: S3Store, tmp_path: Path) -> TrainingRun:
     return found.model_copy(update={"figures": figures})
 
 
+@flow
+def publish(run: TrainingRun) -> None:
+    notes.publish_training_note(run)
+
+
 def artifact(key: str) -> Any:
     found = Artifact.get(key)
     assert found, f"no artifact {key}"
@@ -41,7 +46,7 @@ def artifact(key: str) -> Any:
 def test_a_training_shows_its_figures_and_the_way_to_its_tracking(
     run: TrainingRun, task_store: S3Store
 ) -> None:
-    flow(notes.publish_training_note, name="noted")(run)
+    publish(run)
     for name in ("learning", "resources"):
         shown = artifact(f"training-{name}")
         assert shown.type == "image"
@@ -53,7 +58,7 @@ def test_a_training_shows_its_figures_and_the_way_to_its_tracking(
 
 def test_a_training_tracked_online_links_to_its_run(run: TrainingRun) -> None:
     online = run.model_copy(update={"tracking_url": "https://wandb.example/run"})
-    flow(notes.publish_training_note, name="linked")(online)
+    publish(online)
     assert "https://wandb.example/run" in artifact("wandb-run").data
 
 

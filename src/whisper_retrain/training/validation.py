@@ -72,7 +72,8 @@ class Validator:
             said(len(texts), len(self._mine))
             batch = self._mine[turn * size : (turn + 1) * size]
             if batch:
-                hypotheses, summed, tokens = self._batch(loss, batch)
+                longest_s = max(utterance.duration_s for utterance in batch)
+                hypotheses, summed, tokens = self._batch(loss, batch, longest_s)
                 sums = [sums[0] + summed, sums[1] + tokens]
                 texts += [
                     (u.id, u.reference, text) for u, text in zip(batch, hypotheses, strict=True)
@@ -84,10 +85,12 @@ class Validator:
         wer = word_error_rate(references, all_hypotheses)
         return Validation(wer, summed / tokens, tuple(all_hypotheses))
 
-    def _batch(self, loss: WhisperLoss, batch: Sequence[Any]) -> tuple[list[str], float, float]:
+    def _batch(
+        self, loss: WhisperLoss, batch: Sequence[Any], longest_s: float
+    ) -> tuple[list[str], float, float]:
         """Transcripts, summed loss and number of label ids; in halves when memory runs out."""
         try:
-            return self._transcribed(loss, batch)
+            return self._transcribed(loss, batch, longest_s)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -100,15 +103,16 @@ class Validator:
         self.device.release_memory()
         logger.warning("out of memory in validation: %d utterances in halves", len(batch))
         half = len(batch) // 2
-        first, second = (self._batch(loss, part) for part in (batch[:half], batch[half:]))
+        first, second = (
+            self._batch(loss, part, longest_s) for part in (batch[:half], batch[half:])
+        )
         return first[0] + second[0], first[1] + second[1], first[2] + second[2]
 
     def _transcribed(
-        self, loss: WhisperLoss, batch: Sequence[Any]
+        self, loss: WhisperLoss, batch: Sequence[Any], longest_s: float
     ) -> tuple[list[str], float, float]:
         examples = [self._load(utterance) for utterance in batch]
         piece = collate(examples, self.labels, 0.0, full_context=True).to(self.device.torch)
-        longest_s = max(utterance.duration_s for utterance in batch)
         with self.device.autocast():
             encoded = loss.whisper.model.encoder(loss.log_mel(piece.waves))
             summed = self._loss(loss, piece, encoded)
