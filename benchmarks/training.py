@@ -42,7 +42,6 @@ LEVERS: dict[str, tuple[tuple[str, Any], ...]] = {
     "short context, micro-batches": (UNSORTED,),
     "short context, buckets": (WHOLE,),
     "short context, buckets, micro-batches: default": (),
-    "default, 10 % of steps with 30 s": (("full_context_share", 0.1),),
     "default, gradient checkpointing": (("gradient_checkpointing", True),),
     "default, LoRA of rank 8": (("lora_rank", 8),),
 }

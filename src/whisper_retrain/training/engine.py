@@ -290,6 +290,7 @@ def _hand_on(
     )
     url = trainer.tracker.finish()
     seconds = course.training_s or 1.0
+    peak = trainer.peak_flop_per_s * around.device.ranks
     run = TrainingRun(
         dataset_digest=job.dataset.digest,
         base_model=job.base_model,
@@ -310,7 +311,7 @@ def _hand_on(
         resumed_from_steps=tuple(course.resumed_from),
         stopped_early=course.step < job.config.max_steps,
         averaged_steps=selection.averaged_steps,
-        compute_share=round(course.flop / seconds / trainer.peak_flop_per_s, 4),
+        compute_share=round(course.flop / seconds / peak, 4),
     )
     patiently(lambda: write_record(around.store, job.record_key, run), around.store_patience_s)
     around.reporter.say("done", f"step {run.best_step} is kept", wer=run.validation_wer, eta_s=0.0)
