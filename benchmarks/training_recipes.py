@@ -235,7 +235,7 @@ def train_stock(order: Order, model: Any, labels: Labels, speech: Speech) -> dic
     model.config.use_cache = False
     mean_s = float(np.mean([u.duration_s for u in speech.train])) * order.batch_size
 
-    class Timer(TrainerCallback):  # type: ignore[misc]
+    class Timer(TrainerCallback):
         def on_step_begin(self, *_: Any, **__: Any) -> None:
             if clock.steps == 0:
                 clock.start()
@@ -374,11 +374,6 @@ def _probed(model: Any, labels: Labels) -> dict[str, list[str]]:
     return texts
 
 
-def device_name(device: torch.device) -> str:
-    """What it was measured on."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-
-
 def run(order: Order) -> dict[str, Any]:
     """Train, and score if asked."""
     with tempfile.TemporaryDirectory() as folder:
@@ -389,7 +384,8 @@ def _run(order: Order, model: Any, labels: Labels, speech: Speech) -> dict[str, 
     recipe = {"ours": train_ours, "stock": train_stock, "base": lambda *_: {}}[order.recipe]
     result = recipe(order, model, labels, speech)
     device = Device("auto", force_cpu=order.device == "cpu")
-    result["device"] = device_name(device.torch)
+    on_gpu = device.torch.type == "cuda"
+    result["device"] = torch.cuda.get_device_name(device.torch) if on_gpu else "CPU"
     result["peak_flop_per_s"] = peak_flop_per_s(device.torch, device.precision, 1.0)
     if order.score:
         result |= scored(model, labels, speech)

@@ -51,7 +51,7 @@ def recording(
         shard=sha("shard"),
         row=number,
     )
-    return replace(good, **more)  # type: ignore[arg-type]
+    return replace(good, **more)
 
 
 def config(**splits: object) -> DatasetConfig:
@@ -228,7 +228,7 @@ def test_a_change_of_the_test_set_in_its_source_is_named_and_not_taken_over(
     test = next(iter(by_id(first, "test")))
     rows = [r for r in corpus() if r.key != test]
     if change is not None:
-        rows += [replace(r, **change) for r in corpus() if r.key == test]  # type: ignore[arg-type]
+        rows += [replace(r, **change) for r in corpus() if r.key == test]
     second = curate(rows, of, before(first, of), COUNT)
     assert held_out_digest(second) == held_out_digest(first)
     assert len(second.notices) == 1
@@ -268,7 +268,7 @@ def only_fault(
     row: Recording, bounds: ValidationBounds | None = None, **review: object
 ) -> Quarantined | None:
     of = config().model_copy(update={"bounds": bounds or ValidationBounds()})
-    found = curate([*corpus(), row], of, Before(), COUNT, Review(**review))  # type: ignore[arg-type]
+    found = curate([*corpus(), row], of, Before(), COUNT, Review(**review))
     return next((q for q in found.quarantined if q.utterance == row.key), None)
 
 
@@ -302,7 +302,7 @@ def only_fault(
 def test_the_quarantine_names_reason_figure_and_bound(
     reason: str, figure: str, bound: str, change: dict[str, object]
 ) -> None:
-    fault = only_fault(recording(9_000, **change))  # type: ignore[arg-type]
+    fault = only_fault(recording(9_000, **change))
     assert fault is not None
     assert (fault.reason, fault.figure, fault.bound) == (reason, figure, bound)
 

@@ -24,7 +24,7 @@ def utterance(number: int, **more: object) -> Utterance:
         audio_sha256=f"{number:064x}", sampling_rate_hz=16_000, level_dbfs=-20.0 - number % 3,
         shard="0" * 64, row=number,
     )  # fmt: skip
-    return replace(plain, **more)  # type: ignore[arg-type]
+    return replace(plain, **more)
 
 
 def test_what_is_new_changed_removed_and_moved_is_counted() -> None:

@@ -112,7 +112,7 @@ def fails_above(one: Optimization, rows: int, error: Exception) -> list[int]:
             raise error
         return forward(piece)
 
-    one.loss.forward = limited  # type: ignore[method-assign]
+    one.loss.forward = limited
     return seen
 
 

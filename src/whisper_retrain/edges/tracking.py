@@ -72,7 +72,7 @@ class WandbTracker:
             resume="allow" if resume_id and mode == "online" else None,
             config=dict(config),
             dir=str(directory),
-            mode=mode,  # type: ignore[arg-type, unused-ignore]
+            mode=mode,  # type: ignore[arg-type]  # of any other word W&B says so itself
             settings=wandb.Settings(silent=True, console="off", disable_git=True),
         )
 

@@ -8,6 +8,7 @@ only name what is defined here.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def metric_path(name: str) -> str:
     return str(Path(__file__).parent / "metrics" / f"{name}.py")
 
 
-class CorpusMetric:
+class CorpusMetric(ABC):
     """A rate over a corpus of texts; compute() gives it with its counts.
 
     No `evaluate.Metric` itself, or `evaluate` would take this one for the module's own.
@@ -34,9 +35,9 @@ class CorpusMetric:
 
     name: str
 
+    @abstractmethod
     def counts(self, score: Score) -> Counts:
         """The counts of one utterance that the rate is made of."""
-        raise NotImplementedError
 
     def _info(self) -> evaluate.MetricInfo:
         text = datasets.Value("string")

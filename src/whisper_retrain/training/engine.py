@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -330,7 +331,6 @@ def _store_figures(
         kind = "image/svg+xml" if path.suffix == ".svg" else "application/octet-stream"
         key = f"{job.prefix}/figures/{path.name}"
         stored[name] = patiently(
-            lambda key=key, path=path, kind=kind: around.store.upload(key, path, kind),  # type: ignore[misc]
-            around.store_patience_s,
+            partial(around.store.upload, key, path, kind), around.store_patience_s
         )
     return stored
