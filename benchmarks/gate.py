@@ -33,11 +33,11 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.fixtures.planted import PLANTED, better, caught
-from whisper_retrain.evaluation.normalizer import normalize
 from whisper_retrain.evaluation.scoring import score_pairs
 from whisper_retrain.gate.ledger import alpha_of_look
 from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.gate.statistics import Paired, compare
+from whisper_retrain.normalizer import normalize
 
 STRUCTURES = (DEMO, PAULMOONEY_BOTH, PAULMOONEY_PHRASES, PAULMOONEY)
 EFFECTS = (0.005, 0.01, 0.02)

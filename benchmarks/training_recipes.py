@@ -326,8 +326,8 @@ def _figures(clock: Clock, device: Device) -> dict[str, Any]:
 
 def scored(model: Any, labels: Labels, speech: Speech) -> dict[str, Any]:
     """Errors and words of each test utterance, decoded with 30 s, and words said of no speech."""
-    from whisper_retrain.evaluation.normalizer import normalize
     from whisper_retrain.evaluation.scoring import count_words
+    from whisper_retrain.normalizer import normalize
     from whisper_retrain.training.validation import Validator, quiet_transformers
 
     quiet_transformers()

@@ -6,9 +6,9 @@ from prefect import flow
 
 from tasks.notes import publish_training_note
 from tasks.training import describe_model, fine_tune
-from whisper_retrain.code_revision import code_revision
 from whisper_retrain.config import DecodingConfig, TrainingConfig
 from whisper_retrain.records import DatasetRevision, TrainingRun
+from whisper_retrain.training.code_revision import code_revision
 from whisper_retrain.training.job import TrainingJob
 
 

@@ -28,7 +28,7 @@ from whisper_retrain.config import (
     only_test,
 )
 from whisper_retrain.gate.policy import GatePolicy, PresetName, preset
-from whisper_retrain.history import RetrainingRequest
+from whisper_retrain.history.retrainings import RetrainingRequest
 
 
 @flow(name="retrain", flow_run_name="retrain-{release.repo}")

@@ -6,10 +6,10 @@ from prefect import task
 
 from tasks.policies import LOOKUP
 from tasks.services import store
-from whisper_retrain import history
 from whisper_retrain.config import DatasetConfig, ReleaseConfig
 from whisper_retrain.edges.clock import SystemClock
-from whisper_retrain.history import Retraining, RetrainingRequest
+from whisper_retrain.history import retrainings
+from whisper_retrain.history.retrainings import Retraining, RetrainingRequest
 from whisper_retrain.records import Artifact, DatasetRevision, Promotion
 from whisper_retrain.release.evidence import Evidence
 
@@ -17,7 +17,7 @@ from whisper_retrain.release.evidence import Evidence
 @task(task_run_name="find-last-retraining", **LOOKUP)
 def find_last(release: ReleaseConfig) -> Retraining | None:
     """The newest finished retraining for this release repo."""
-    return history.latest_retraining(store(), release.repo)
+    return retrainings.latest_retraining(store(), release.repo)
 
 
 @task(task_run_name="is-there-anything-new", **LOOKUP)
@@ -28,7 +28,7 @@ def why_nothing_new(
     config: DatasetConfig,
 ) -> str | None:
     """Why a retraining would be pointless; None when it would not."""
-    return history.nothing_new(last, request, revision, config)
+    return retrainings.nothing_new(last, request, revision, config)
 
 
 @task(task_run_name="find-promoted-evidence", **LOOKUP)
@@ -37,13 +37,13 @@ def promoted_before(request: RetrainingRequest) -> Evidence | None:
 
     Without it a rerun would compare the new champion with itself.
     """
-    return history.promoted_evidence(store(), request)
+    return retrainings.promoted_evidence(store(), request)
 
 
 @task(task_run_name="keep-evidence", **LOOKUP)
 def keep_evidence(request: RetrainingRequest, evidence: Evidence) -> None:
     """Store the evidence before anything acts on it."""
-    history.keep_evidence(store(), request, evidence)
+    retrainings.keep_evidence(store(), request, evidence)
 
 
 @task(task_run_name="close-retraining", **LOOKUP)
@@ -58,4 +58,4 @@ def close(
         report=report,
         at=SystemClock().now(),
     )
-    return history.close_retraining(store(), retraining)
+    return retrainings.close_retraining(store(), retraining)

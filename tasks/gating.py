@@ -8,7 +8,7 @@ from prefect import get_run_logger, task
 
 from tasks.policies import GPU_TAG, LOOKUP, stage
 from tasks.services import cache_dir, hub, settings, store
-from whisper_retrain import models
+from whisper_retrain import model_files
 from whisper_retrain.config import DecodingConfig, ReleaseConfig
 from whisper_retrain.data.manifest import load_manifest
 from whisper_retrain.data.shards import AudioShards
@@ -21,10 +21,10 @@ from whisper_retrain.evaluation.jobs import (
     plan_evaluation,
 )
 from whisper_retrain.evaluation.lexicon import default_lexicon
-from whisper_retrain.gate.archive import Case, save_case
 from whisper_retrain.gate.decision import decide as apply_policy
-from whisper_retrain.gate.ledger import enter_look
 from whisper_retrain.gate.policy import GatePolicy
+from whisper_retrain.history.cases import Case, save_case
+from whisper_retrain.history.looks import enter_look
 from whisper_retrain.records import (
     Checkpoint,
     DatasetRevision,
@@ -82,10 +82,10 @@ def evaluate(
 def model_folder(model: ModelRef, checkpoint: Checkpoint | None) -> Path:
     """The model's files on this machine, fetched where they are not here yet."""
     if checkpoint is not None:
-        return models.fetch_checkpoint(store(), checkpoint, cache_dir("models"))
+        return model_files.fetch_checkpoint(store(), checkpoint, cache_dir("models"))
     if model.repo is None or model.revision is None:
         raise ValueError("a model without a checkpoint comes from a Hub revision")
-    return models.fetch_revision(hub(), model.repo, model.revision, cache_dir("models"))
+    return model_files.fetch_revision(hub(), model.repo, model.revision, cache_dir("models"))
 
 
 @task(task_run_name="count-looks-at-test-set", **LOOKUP)

@@ -28,13 +28,13 @@ from whisper_retrain.data.report import dataset_table
 from whisper_retrain.data.report import write_report as write_dataset_report
 from whisper_retrain.records import Artifact, DatasetRevision, Promotion, TrainingRun
 from whisper_retrain.release.evidence import Evidence, report_key
-from whisper_retrain.release.figures import svg_data_uri, wer_history_svg
 from whisper_retrain.release.measured import evaluations_of, measured
 from whisper_retrain.release.recordings import players
-from whisper_retrain.release.report import html_report
-from whisper_retrain.release.report_markdown import decision_markdown
 from whisper_retrain.release.scores import METRIC_NAMES, ROLE_NAMES, score_text
 from whisper_retrain.release.transaction import champions
+from whisper_retrain.report.figures import svg_data_uri, wer_history_svg
+from whisper_retrain.report.html import html_report
+from whisper_retrain.report.markdown import decision_markdown
 from whisper_retrain.training.progress import Progress
 
 PROGRESS_EVERY_S = 5.0

@@ -9,7 +9,7 @@ from prefect import get_run_logger, task
 from tasks.notes import TrainingProgressNote
 from tasks.policies import GPU_TAG, LOOKUP, stage
 from tasks.services import cache_dir, hub, settings
-from whisper_retrain import models
+from whisper_retrain import model_files
 from whisper_retrain.records import ModelRef, TrainingRun
 from whisper_retrain.training.job import TrainingJob
 from whisper_retrain.training.launch import run_training
@@ -24,7 +24,7 @@ def resolve_model(repo: str, ref: str) -> str:
 @task(task_run_name="describe-{name}", **stage("model"))
 def describe_model(name: str, repo: str, revision: str) -> ModelRef:
     """Fetch a model by revision and digest its files."""
-    return models.describe(hub(), name, repo, revision, cache_dir("models"))
+    return model_files.describe(hub(), name, repo, revision, cache_dir("models"))
 
 
 @task(task_run_name="fine-tune-{job.base_model.name}", tags=[GPU_TAG], **stage("train"))
@@ -33,7 +33,7 @@ def fine_tune(job: TrainingJob) -> TrainingRun:
     base = job.base_model
     if base.repo is None or base.revision is None:
         raise ValueError("a base model comes from the Hub")
-    base_dir = models.fetch_revision(hub(), base.repo, base.revision, cache_dir("models"))
+    base_dir = model_files.fetch_revision(hub(), base.repo, base.revision, cache_dir("models"))
     note = TrainingProgressNote(get_run_logger())
     # By digest, so that a rerun on this machine resumes from the local training state.
     work_dir = cache_dir("work") / job.digest[:16]

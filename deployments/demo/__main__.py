@@ -28,7 +28,7 @@ from deployments.demo.watch import (
     wait_for_notification,
 )
 from tasks.services import hub, settings, store
-from whisper_retrain.history import Retraining, latest_retraining
+from whisper_retrain.history.retrainings import Retraining, latest_retraining
 from whisper_retrain.release.notifications import Event, notification_id
 
 DEPLOYMENT = "retrain/demo"

@@ -13,12 +13,12 @@ from rich.table import Table
 
 from whisper_retrain.edges.hub import HubClient
 from whisper_retrain.edges.store import S3Store
-from whisper_retrain.history import Retraining
+from whisper_retrain.history.retrainings import Retraining
 from whisper_retrain.records import Artifact
-from whisper_retrain.release.before_after import LEGEND, before_after, terminal_text
 from whisper_retrain.release.measured import evaluations_of, measured
 from whisper_retrain.release.notifications import NON_CLINICAL
 from whisper_retrain.release.scores import METRIC_NAMES, ROLE_NAMES, ModelScores, score_text
+from whisper_retrain.report.before_after import LEGEND, before_after, terminal_text
 
 
 def last_run_facts(

@@ -1,17 +1,22 @@
-"""The files that make a model: which they are, their digest, and their way to and from S3.
+"""The files that make a model: which they are, their digest, their way to and from S3 and the Hub.
 
 Knows nothing of torch or of what is in the files. Two directories with the same model digest load
-to the same model; a model card or a training log beside the files changes nothing.
+to the same model; a model card or a training log beside the files changes nothing. What is fetched
+for this machine is fetched once, and a folder appears whole or not at all.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 
+from whisper_retrain.edges.hub import Hub
 from whisper_retrain.edges.store import ObjectStore, sha256_of
 from whisper_retrain.errors import InputError, IntegrityError
-from whisper_retrain.records import Checkpoint, digest_of
+from whisper_retrain.records import Checkpoint, ModelRef, digest_of
 
 # What inference reads, in the names that transformers gives them.
 MODEL_FILES = (
@@ -87,6 +92,46 @@ def download_checkpoint(store: ObjectStore, checkpoint: Checkpoint, directory: P
             remedy="download into an empty directory",
         )
     return directory
+
+
+def fetch_revision(hub: Hub, repo: str, revision: str, cache_dir: Path) -> Path:
+    """The model files of a Hub revision (40 hex digits, never a moving ref)."""
+    return _once(
+        cache_dir / repo.replace("/", "--") / revision,
+        lambda target: hub.download(repo, revision, target, MODEL_FILES),
+    )
+
+
+def fetch_checkpoint(store: ObjectStore, checkpoint: Checkpoint, cache_dir: Path) -> Path:
+    """The files of a checkpoint in S3."""
+    return _once(
+        cache_dir / "checkpoints" / checkpoint.model_digest,
+        lambda target: download_checkpoint(store, checkpoint, target),
+    )
+
+
+def describe(hub: Hub, name: str, repo: str, revision: str, cache_dir: Path) -> ModelRef:
+    """The reference of a Hub model, with the digest of its files."""
+    folder = fetch_revision(hub, repo, revision, cache_dir)
+    return ModelRef(name=name, repo=repo, revision=revision, model_digest=model_digest(folder))
+
+
+def _once(target: Path, fill: Callable[[Path], object]) -> Path:
+    if target.is_dir():
+        return target
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        fill(partial)
+        try:
+            partial.rename(target)
+        except OSError:
+            if not target.is_dir():  # another process was quicker
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return target
 
 
 def _content_type(path: Path) -> str:

@@ -9,8 +9,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from whisper_retrain.cli.gate import gate_app, score
 from whisper_retrain.errors import InputError
-from whisper_retrain.evaluation.cli import gate_app, score
 from whisper_retrain.evaluation.metric import METRICS, metric_path
 from whisper_retrain.evaluation.scoring import score_pairs
 from whisper_retrain.records import total

@@ -12,9 +12,9 @@ import pytest
 
 from whisper_retrain.errors import InputError
 from whisper_retrain.evaluation.lexicon import default_lexicon
-from whisper_retrain.evaluation.normalizer import normalize
 from whisper_retrain.evaluation.scoring import repeated_ngrams, score_pairs
 from whisper_retrain.evaluation.tiers import TIERS
+from whisper_retrain.normalizer import normalize
 from whisper_retrain.records import Counts, total
 
 SPEECH = "no pain in my left knee the patient takes metformin 500 mg for type 2 diabetes"
@@ -167,7 +167,7 @@ def test_normalizer_keeps_known_traps() -> None:
 
 def test_scoring_imports_neither_torch_nor_transformers() -> None:
     code = (
-        "import sys, whisper_retrain.evaluation.cli, whisper_retrain.gate.decision;"
+        "import sys, whisper_retrain.cli.gate, whisper_retrain.gate.decision;"
         "heavy = {'torch', 'transformers', 'boto3', 'wandb', 'huggingface_hub', 'prefect'};"
         "sys.exit(str(heavy & sys.modules.keys()) if heavy & sys.modules.keys() else 0)"
     )

@@ -17,7 +17,7 @@ import soundfile
 from websockets.sync.client import ClientConnection, connect
 
 from tests.fixtures.evaluations import a_comparison
-from whisper_retrain.release.report import html_report
+from whisper_retrain.report.html import html_report
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 

@@ -18,7 +18,7 @@ from whisper_retrain.gate.decision import decide
 from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.release.evidence import Evidence
 from whisper_retrain.release.notifications import NON_CLINICAL
-from whisper_retrain.release.report import html_report
+from whisper_retrain.report.html import html_report
 
 VOID = {"meta", "br", "link", "img", "input", "hr", "circle", "line", "polyline"}
 FLAC = b"fLaC" + bytes(40)

@@ -12,10 +12,10 @@ from rich.text import Text
 from tests.fixtures.evaluations import a_comparison
 from whisper_retrain.errors import InputError
 from whisper_retrain.records import Interval, Promotion
-from whisper_retrain.release.before_after import before_after, markdown_text, terminal_text
-from whisper_retrain.release.diffs import Word, examples, largest, marked, pair_rows
-from whisper_retrain.release.figures import Scale, line_chart, scale_over, track, wer_history_svg
-from whisper_retrain.release.report_markdown import decision_markdown, table
+from whisper_retrain.report.before_after import before_after, markdown_text, terminal_text
+from whisper_retrain.report.diffs import Word, examples, largest, marked, pair_rows
+from whisper_retrain.report.figures import Scale, line_chart, scale_over, track, wer_history_svg
+from whisper_retrain.report.markdown import decision_markdown, table
 
 EVIDENCE, EVALUATIONS = a_comparison(0.3)
 BEFORE, AFTER = EVALUATIONS["champion"].rows, EVALUATIONS["challenger"].rows

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from whisper_retrain.data.recordings import from_parquet
 from whisper_retrain.edges.store import ObjectStore
-from whisper_retrain.evaluation.normalizer import NORMALIZER_VERSION
+from whisper_retrain.normalizer import NORMALIZER_VERSION
 from whisper_retrain.records import DatasetRevision, SplitSummary, canonical_json
 
 

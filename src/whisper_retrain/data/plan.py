@@ -8,7 +8,7 @@ from __future__ import annotations
 from whisper_retrain.config import Columns, DatasetConfig, DatasetSource
 from whisper_retrain.data.decoding import DECODING_VERSION
 from whisper_retrain.data.text import FOLD_VERSION
-from whisper_retrain.evaluation.normalizer import NORMALIZER_VERSION
+from whisper_retrain.normalizer import NORMALIZER_VERSION
 from whisper_retrain.records import Artifact, Record, SourceRevision, digest_of
 
 REFRESH_PREFIX = "refresh/v1"

@@ -14,8 +14,8 @@ from whisper_retrain.config import DecodingConfig
 from whisper_retrain.edges.store import ObjectStore, read_record
 from whisper_retrain.errors import IntegrityError
 from whisper_retrain.evaluation.lexicon import Lexicon, default_lexicon
-from whisper_retrain.evaluation.normalizer import NORMALIZER_VERSION
 from whisper_retrain.evaluation.rows import Evaluation, rows_digest, rows_from_parquet
+from whisper_retrain.normalizer import NORMALIZER_VERSION
 from whisper_retrain.records import (
     DatasetRevision,
     EvaluationReport,

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from whisper_retrain.errors import InputError
-from whisper_retrain.evaluation.normalizer import normalize
 from whisper_retrain.evaluation.tiers import TIERS, Tier, sort_into_tiers
+from whisper_retrain.normalizer import normalize
 from whisper_retrain.records import digest_of
 
 MEDWER_LIST = "medwer-1.0.0/tiers-1"

@@ -15,8 +15,8 @@ from typing import Any
 import datasets
 import evaluate
 
-from whisper_retrain.evaluation.normalizer import NORMALIZER_VERSION
 from whisper_retrain.evaluation.scoring import Score, score_pairs
+from whisper_retrain.normalizer import NORMALIZER_VERSION
 from whisper_retrain.records import Counts, total
 
 METRICS = ("raw_wer", "wer", "cer", "medical_wer")

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import jiwer
 
 from whisper_retrain.evaluation.lexicon import Lexicon, default_lexicon
-from whisper_retrain.evaluation.normalizer import normalize
 from whisper_retrain.evaluation.tiers import TIERS
+from whisper_retrain.normalizer import normalize
 from whisper_retrain.records import Counts
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from whisper_retrain.evaluation.lexicon import Lexicon, default_lexicon
-from whisper_retrain.evaluation.normalizer import normalize
 from whisper_retrain.evaluation.rows import Evaluation, Row
 from whisper_retrain.gate.ledger import alpha_of_look
 from whisper_retrain.gate.mapsswe import mapsswe
@@ -21,6 +20,7 @@ from whisper_retrain.gate.slices import SliceComparison, compare_slices
 from whisper_retrain.gate.statistics import MIN_BLOCKS, Comparison
 from whisper_retrain.gate.wording import interval_text, points
 from whisper_retrain.gate.worst import compare_worst_speakers
+from whisper_retrain.normalizer import normalize
 from whisper_retrain.records import RuleOutcome
 
 

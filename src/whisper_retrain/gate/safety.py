@@ -19,8 +19,8 @@ from typing import Literal, get_args
 import jiwer
 
 from whisper_retrain.evaluation.lexicon import Lexicon, default_lexicon
-from whisper_retrain.evaluation.normalizer import normalize
 from whisper_retrain.evaluation.rows import Row
+from whisper_retrain.normalizer import normalize
 
 Kind = Literal["negation", "laterality", "number", "dose-unit", "swapped-value", "look-alike"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from whisper_retrain.evaluation.lexicon import Lexicon, default_lexicon
-from whisper_retrain.evaluation.normalizer import normalize
 from whisper_retrain.evaluation.rows import Row
 from whisper_retrain.evaluation.tiers import Tier
+from whisper_retrain.normalizer import normalize
 
 HIGH_RISK: tuple[Tier, ...] = ("drug", "diagnosis")
 """Tiers whose terms are watched one by one."""

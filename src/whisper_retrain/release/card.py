@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from whisper_retrain.config import REPO_PATTERN, ReleaseConfig
@@ -21,8 +22,9 @@ from whisper_retrain.release.scores import (
     points_text,
     score_text,
 )
-from whisper_retrain.release.templating import render
+from whisper_retrain.templating import render
 
+TEMPLATES = Path(__file__).parent / "templates"
 TASK = "automatic-speech-recognition"
 COMMIT = r"[0-9a-f]{40}"
 
@@ -35,7 +37,7 @@ def model_card(
 ) -> str:
     """Markdown with front matter (model-index included); `scores` by role, challenger first."""
     values = _values(evidence, scores, config) | {"report_uri": report_uri}
-    text = re.sub(r"\n{3,}", "\n\n", render("model_card.md.jinja", **values))
+    text = re.sub(r"\n{3,}", "\n\n", render(TEMPLATES, "model_card.md.jinja", **values))
     return f"---\n{_front_matter(evidence, scores['challenger'], config)}\n---\n\n{text}"
 
 

@@ -13,11 +13,17 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from whisper_retrain.errors import OutOfMemoryError, PermanentError, WhisperRetrainError
 from whisper_retrain.training.job import TrainingJob
 from whisper_retrain.training.outcome import exit_code, leave_error
 from whisper_retrain.training.progress import Progress, Reporter, to_stdout
+
+if TYPE_CHECKING:
+    from whisper_retrain.edges.store import ObjectStore
+    from whisper_retrain.records import DatasetRevision
+    from whisper_retrain.training.speech import Speech
 
 PR_SET_PDEATHSIG = 1
 
@@ -84,14 +90,13 @@ def _train(arguments: argparse.Namespace, stopping: threading.Event) -> None:
         from whisper_retrain.settings import load_settings
         from whisper_retrain.training.devices import Device
         from whisper_retrain.training.engine import Surroundings, train
-        from whisper_retrain.training.manifest import open_speech
 
         store = S3Store(arguments.store)
         settings = load_settings()
         device = Device(job.config.precision)
         try:
             around = Surroundings(
-                speech=open_speech(
+                speech=_open_speech(
                     store, job.dataset, settings.cache_dir.absolute(), settings.cache_max_bytes
                 ),
                 store=store,
@@ -108,6 +113,24 @@ def _train(arguments: argparse.Namespace, stopping: threading.Event) -> None:
         draft = arguments.record.with_suffix(".part")
         draft.write_text(run.model_dump_json(indent=1))
         draft.replace(arguments.record)
+
+
+def _open_speech(
+    store: ObjectStore, dataset: DatasetRevision, cache_dir: Path, cache_bytes: int
+) -> Speech:
+    """Training and validation split of a dataset revision; the test split is never handed out."""
+    from whisper_retrain.data.manifest import load_manifest
+    from whisper_retrain.data.shards import AudioShards
+    from whisper_retrain.training.speech import Speech
+
+    # The folders that evaluation uses too, so that nothing is downloaded twice.
+    utterances = load_manifest(store, dataset, cache_dir / "manifests")
+    shards = AudioShards(store, cache_dir / "shards", cache_bytes)
+    return Speech(
+        train=[utterance for utterance in utterances if utterance.split == "train"],
+        validation=[utterance for utterance in utterances if utterance.split == "validation"],
+        audio=shards.audio,
+    )
 
 
 def _nowhere(_: Progress) -> None:

@@ -16,8 +16,8 @@ import torch
 
 from whisper_retrain.config import DecodingConfig
 from whisper_retrain.errors import OutOfMemoryError
-from whisper_retrain.evaluation.normalizer import normalize
 from whisper_retrain.evaluation.scoring import count_words
+from whisper_retrain.normalizer import normalize
 from whisper_retrain.records import total
 from whisper_retrain.training.devices import Device, is_out_of_memory
 from whisper_retrain.training.model import WhisperLoss

@@ -222,8 +222,8 @@ def _hub(layout: Layout, state: State, base: dict[str, str]) -> Service:
         title="Hub",
         version=version("whisper-retrain"),
         url=base["HF_ENDPOINT"],
-        command=_python("whisper_retrain.local.hub", *options),
-        identity=("-m", "whisper_retrain.local.hub"),
+        command=_python("loopback_hub", *options),
+        identity=("-m", "loopback_hub"),
         # It reads its tokens once, at start; with HF_TOKEN among these, a new one is a restart.
         variables=_only(base, "HF_"),
         ports={"hub": port},

@@ -1,0 +1,160 @@
+"""Figures with intervals, placed on tracks: of the rules, of the scores, of the slices.
+
+Turns values into texts and percentages for the report's template; knows no HTML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from whisper_retrain.evaluation.rows import Row
+from whisper_retrain.gate.measures import block_views, paired
+from whisper_retrain.gate.slices import SliceComparison, compare_slices
+from whisper_retrain.gate.statistics import compare
+from whisper_retrain.records import Interval, RuleOutcome
+from whisper_retrain.release.scores import (
+    ROLE_NAMES,
+    ModelScores,
+    interval_text,
+    percent_text,
+    points_text,
+)
+from whisper_retrain.report.figures import Scale, Track, scale_over, track
+
+ALPHA = 0.025
+REPLICATES = 2_000
+MIN_SLICE_WORDS = 50
+MAX_SLICES = 12
+"""Shown of one kind: the worst changes."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One line of a figure: a name, a figure with its interval, and where they are drawn."""
+
+    name: str
+    note: str
+    text: str
+    interval: str
+    track: Track
+    tone: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Bars on one scale; in percent from the left, `zero` is no difference, `bound` the rule's."""
+
+    bars: tuple[Bar, ...]
+    ticks: tuple[tuple[float, str], ...]
+    zero: float | None = None
+    bound: float | None = None
+    left_out: int = 0
+
+
+def rule_figure(rule: RuleOutcome) -> Figure | None:
+    """The interval of a difference against zero and the rule's bound; None without an interval."""
+    if rule.interval is None or rule.figure is None:
+        return None
+    scale = scale_over([rule.interval.low, rule.interval.high, rule.figure, rule.bound or 0.0])
+    tone = {"pass": "good", "fail": "bad"}.get(rule.outcome, "unsure")
+    confidence = f"{100 * rule.interval.confidence:.3g} % interval"
+    bar = difference_bar("Difference", confidence, rule.figure, rule.interval, scale, tone)
+    bound = scale.position(rule.bound) if rule.bound else None
+    return Figure((bar,), _point_ticks(scale), scale.position(0.0), bound)
+
+
+def score_figure(scores: Mapping[str, ModelScores], metric: str) -> Figure | None:
+    """One metric of all models on one scale from zero; None where nothing could be measured."""
+    known = {role: one.scores[metric] for role, one in scores.items()}
+    figures = {role: one.figure for role, one in known.items() if one.figure is not None}
+    if not figures:
+        return None
+    highs = [one.interval.high for one in known.values() if one.interval]
+    scale = scale_over([*figures.values(), *highs])
+    bars = tuple(
+        Bar(
+            name=ROLE_NAMES[role],
+            note="",
+            text=percent_text(figure),
+            interval=interval_text(known[role].interval),
+            track=track(scale, figure, known[role].interval),
+            tone="main" if role == "challenger" else "other",
+        )
+        for role, figure in figures.items()
+    )
+    return Figure(bars, tuple((scale.position(t), f"{100 * t:g}") for t in scale.ticks))
+
+
+def all_slices(before: Sequence[Row], after: Sequence[Row]) -> list[SliceComparison]:
+    """The whole test set, then the gate's slices with the worst change first."""
+    found = compare(
+        paired(before, after, "words"), block_views(before), alpha=ALPHA, replicates=REPLICATES
+    )
+    pairs = paired(before, after, "words")
+    words = max(float(pairs.words.sum()), 1.0)
+    whole = SliceComparison(
+        name="all",
+        value="Whole test set",
+        utterances=len(before),
+        words=int(words),
+        champion=float(pairs.errors_a.sum()) / words,
+        challenger=float(pairs.errors_b.sum()) / words,
+        difference=found.difference,
+        interval=found.interval,
+        harm=1.0,
+        significant=found.interval.low > 0,
+    )
+    return [whole, *compare_slices(before, after, alpha=ALPHA, min_words=MIN_SLICE_WORDS)]
+
+
+def slice_figures(slices: Sequence[SliceComparison]) -> dict[str, Figure]:
+    """Kind of slice -> forest plot; all share one scale, so that they can be compared."""
+    scale = _forest_scale(slices)
+    kinds: dict[str, list[Bar]] = {}
+    for one in slices:
+        tone = "good" if one.interval.high < 0 else "bad" if one.significant else "unsure"
+        change = f"{glued(percent_text(one.champion))} → {glued(percent_text(one.challenger))}"
+        note = f"n = {one.utterances}, {change}"
+        bar = difference_bar(one.value, note, one.difference, one.interval, scale, tone)
+        kinds.setdefault(one.name.capitalize(), []).append(bar)
+    return {
+        kind: Figure(
+            bars=tuple(bars[:MAX_SLICES]),
+            ticks=_point_ticks(scale),
+            zero=scale.position(0.0),
+            left_out=max(len(bars) - MAX_SLICES, 0),
+        )
+        for kind, bars in kinds.items()
+    }
+
+
+def _forest_scale(slices: Sequence[SliceComparison]) -> Scale:
+    """Wide enough for the whole test set's interval and every estimate; wider ones are cut."""
+    whole = slices[0].interval
+    reach = max(abs(whole.low), abs(whole.high), 0.005)
+    limit = max(1.5 * reach, 1.2 * max(abs(one.difference) for one in slices))
+    ends = [end for one in slices for end in (one.interval.low, one.interval.high)]
+    return scale_over(min(max(end, -limit), limit) for end in ends)
+
+
+def glued(text: str) -> str:
+    """A figure that never parts from its unit at the end of a line."""
+    return text.replace(" ", "\u00a0")
+
+
+def difference_bar(
+    name: str, note: str, figure: float, interval: Interval, scale: Scale, tone: str
+) -> Bar:
+    """A bar whose text is in percentage points."""
+    low, high = points_text(interval.low), points_text(interval.high)
+    between = f"{low.removesuffix(' points')} to {high.removesuffix(' points')}"
+    return Bar(name, note, points_text(figure), between, track(scale, figure, interval), tone)
+
+
+def _point_ticks(scale: Scale) -> tuple[tuple[float, str], ...]:
+    texts = (f"{100 * tick:+g}".replace("-", "−") for tick in scale.ticks)
+    return tuple(
+        (scale.position(tick), "0" if tick == 0 else text)
+        for tick, text in zip(scale.ticks, texts, strict=True)
+    )

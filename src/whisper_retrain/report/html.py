@@ -1,0 +1,156 @@
+"""The report of one decision as a single HTML file that needs nothing else.
+
+Decision and reasons first, then what they rest on. It shows transcripts and, only when the caller
+passes `audio`, recordings: keep it where the dataset may lie, never on the Hub. Knows no storage.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+
+from whisper_retrain.errors import InputError
+from whisper_retrain.evaluation.rows import Evaluation
+from whisper_retrain.records import CurvePoint, Decision, EvaluationReport, Promotion, RuleOutcome
+from whisper_retrain.release.evidence import Evidence
+from whisper_retrain.release.measured import measured
+from whisper_retrain.release.notifications import NON_CLINICAL
+from whisper_retrain.release.scores import METRIC_NAMES, ROLE_NAMES, percent_text, points_text
+from whisper_retrain.report.bars import (
+    Figure,
+    all_slices,
+    glued,
+    rule_figure,
+    score_figure,
+    slice_figures,
+)
+from whisper_retrain.report.diffs import (
+    Change,
+    largest,
+    learned_and_forgotten,
+    pair_rows,
+    sides,
+)
+from whisper_retrain.report.figures import TEMPLATES, line_chart
+from whisper_retrain.templating import render
+
+Audio = Callable[[str], bytes]
+"""Utterance id -> the bytes of a FLAC, WAV or Ogg file."""
+
+SHOWN_REASONS = 6
+_AUDIO_TYPES = {b"fLaC": "audio/flac", b"RIFF": "audio/wav", b"OggS": "audio/ogg"}
+
+
+def html_report(
+    evidence: Evidence,
+    evaluations: Mapping[str, Evaluation],
+    *,
+    audio: Audio | None = None,
+    promotion: Promotion | None = None,
+) -> str:
+    """The report; `evaluations` by role as `evaluations_of` gives them, the challenger first."""
+    compared = "baseline" if evidence.decision.first_champion else "champion"
+    changes = pair_rows(evaluations[compared].rows, evaluations["challenger"].rows)
+    wins, losses = largest(changes)
+    learned, forgotten = learned_and_forgotten(changes)
+    scores, rules = measured(dict(evaluations)), shown_rules(evidence.decision, changes)
+    heard = [*wins, *losses, *(change for _, _, named in rules for change in named)]
+    return render(
+        TEMPLATES,
+        "report.html.jinja",
+        evidence=evidence,
+        decision=evidence.decision,
+        scores=scores,
+        compared=compared,
+        role_names=ROLE_NAMES,
+        metric_names=METRIC_NAMES,
+        notice=NON_CLINICAL,
+        rules=rules,
+        shown_reasons=SHOWN_REASONS,
+        score_figures={metric: score_figure(scores, metric) for metric in METRIC_NAMES},
+        slices=slice_figures(all_slices(*sides(changes))),
+        learned=learned,
+        forgotten=forgotten,
+        behaviour=behaviour_rows(evidence.compared),
+        change_lists=[("wins", wins), ("losses", losses)],
+        players=players(heard, audio),
+        charts=curves(evidence.run.curve, evidence.run.best_step),
+        promotion=promotion,
+        percent=lambda figure: glued(percent_text(figure)),
+        points=lambda figure: glued(points_text(figure)),
+    )
+
+
+def shown_rules(
+    decision: Decision, changes: Sequence[Change]
+) -> list[tuple[RuleOutcome, Figure | None, list[Change]]]:
+    """Each rule with its figure and the utterances that it names."""
+    by_id = {change.before.id: change for change in changes}
+    return [
+        (rule, rule_figure(rule), [by_id[key] for key in rule.utterances if key in by_id])
+        for rule in decision.rules
+    ]
+
+
+def behaviour_rows(reports: Mapping[str, EvaluationReport]) -> list[tuple[str, list[str]]]:
+    """What is no error rate, model by model."""
+    wanted: dict[str, Callable[[EvaluationReport], str]] = {
+        "Insertion rate": lambda r: percent_text(
+            r.words.insertions / max(r.words.reference_length, 1), 2
+        ),
+        "Words written per word said": lambda r: f"{r.length_ratio:.3f}",
+        "Runaway transcripts": lambda r: str(r.runaways),
+        "Repeated 5-word sequences": lambda r: str(r.repetitions),
+        "Computing time per audio second": lambda r: f"{r.real_time_factor:.3f} s",
+        "Latency, median": lambda r: f"{r.latency_p50_s:.2f} s",
+        "Latency, 95th percentile": lambda r: f"{r.latency_p95_s:.2f} s",
+    }
+    rows = [(name, [text(report) for report in reports.values()]) for name, text in wanted.items()]
+    for probe in sorted({name for report in reports.values() for name in report.probes}):
+        found = [report.probes.get(probe) for report in reports.values()]
+        rows.append(
+            (
+                f"Text where nothing was said: {probe}",
+                [f"{one.hallucinated} of {one.utterances}" if one else "–" for one in found],
+            )
+        )
+    return rows
+
+
+def curves(curve: Sequence[CurvePoint], best_step: int) -> dict[str, str]:
+    """Title -> inline SVG, of what was measured at two steps or more."""
+    wanted: dict[str, list[tuple[float, float]]] = {
+        "Training loss": [(p.step, p.loss) for p in curve if p.loss is not None],
+        "Validation loss": [
+            (p.step, p.validation_loss) for p in curve if p.validation_loss is not None
+        ],
+        "Validation WER": [
+            (p.step, 100 * p.validation_wer) for p in curve if p.validation_wer is not None
+        ],
+    }
+    charts = {
+        title: line_chart(
+            points,
+            label=f"{title} by optimizer step",
+            unit=" %" if title == "Validation WER" else "",
+            marks=[best_step],
+        )
+        for title, points in wanted.items()
+    }
+    return {title: chart for title, chart in charts.items() if chart}
+
+
+def players(changes: Sequence[Change], audio: Audio | None) -> dict[str, str]:
+    """Utterance id -> data URI of its recording; empty when no audio may be shown."""
+    return {} if audio is None else {c.before.id: _data_uri(audio(c.before.id)) for c in changes}
+
+
+def _data_uri(data: bytes) -> str:
+    kind = _AUDIO_TYPES.get(data[:4])
+    if kind is None:
+        raise InputError(
+            "recordings in a report must be FLAC, WAV or Ogg files",
+            got=f"{len(data)} bytes that begin with {data[:4]!r}",
+            remedy="pass the bytes as they lie in the dataset's shards",
+        )
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
