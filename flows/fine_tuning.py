@@ -7,6 +7,7 @@ from prefect import flow
 from tasks.notes import publish_training_note
 from tasks.training import describe_model, fine_tune
 from whisper_retrain.config import DecodingConfig, TrainingConfig
+from whisper_retrain.model_files import ModelJob
 from whisper_retrain.records import DatasetRevision, TrainingRun
 from whisper_retrain.training.code_revision import code_revision
 from whisper_retrain.training.job import TrainingJob
@@ -21,7 +22,7 @@ def fine_tuning(
     decoding: DecodingConfig,
 ) -> TrainingRun:
     """Fine-tune the base model on a dataset revision, in a process of its own."""
-    base = describe_model("base", base_repo, base_revision)
+    base = describe_model(ModelJob(name="base", repo=base_repo, revision=base_revision))
     job = TrainingJob(
         dataset=dataset,
         base_model=base,
@@ -29,6 +30,6 @@ def fine_tuning(
         decoding=decoding,
         code_revision=code_revision(),
     )
-    run = fine_tune(job)
+    run = job.named(fine_tune(job))
     publish_training_note(run)
     return run

@@ -8,8 +8,10 @@ from tasks.gating import count_look, decide, evaluate, plan
 from tasks.notes import publish_decision_note, publish_evaluation_note
 from tasks.training import describe_model
 from whisper_retrain.config import DecodingConfig, ReleaseConfig
+from whisper_retrain.gate.decision import DecisionJob
 from whisper_retrain.gate.policy import GatePolicy
-from whisper_retrain.records import DatasetRevision, EvaluationReport, ModelRef, TrainingRun
+from whisper_retrain.model_files import ModelJob
+from whisper_retrain.records import DatasetRevision, EvaluationReport, ModelRef, Pair, TrainingRun
 from whisper_retrain.release.evidence import Evidence
 
 
@@ -38,31 +40,39 @@ def gate(
     def score(role: str, model: ModelRef, on: DatasetRevision) -> EvaluationReport:
         checkpoint = run.checkpoint if model is challenger else None
         job = plan(model, on, decoding, policy, probed=on is dataset)
-        return evaluate(role, job, on, policy.own_terms, checkpoint)
+        return job.named(evaluate(role, job, on, policy.own_terms, checkpoint))
 
     challenger = ModelRef(name="challenger", model_digest=run.checkpoint.model_digest)
     first = champion_revision is None
     champion = (
-        describe_model("champion", release.repo, champion_revision)
+        describe_model(ModelJob(name="champion", repo=release.repo, revision=champion_revision))
         if champion_revision
         else run.base_model
     )
     baseline = score("baseline", run.base_model, dataset)
-    reports = (
-        baseline if first else score("champion", champion, dataset),
-        score("challenger", challenger, dataset),
+    reports: Pair[EvaluationReport] = Pair(
+        champion=baseline if first else score("champion", champion, dataset),
+        challenger=score("challenger", challenger, dataset),
     )
-    guard = None
+    guard: Pair[EvaluationReport] | None = None
     if general_speech:
-        guard = (
-            score("champion-general", champion, general_speech),
-            score("challenger-general", challenger, general_speech),
+        guard = Pair(
+            champion=score("champion-general", champion, general_speech),
+            challenger=score("challenger-general", challenger, general_speech),
         )
-    decision = decide(*reports, guard, policy, count_look(*reports), first)
+    decision = decide(
+        DecisionJob(
+            reports=reports,
+            guard=guard,
+            policy=policy,
+            looks=count_look(reports),
+            first_champion=first,
+        )
+    )
     evidence = Evidence(
         decision=decision,
-        champion=reports[0],
-        challenger=reports[1],
+        champion=reports.champion,
+        challenger=reports.challenger,
         baseline=None if first else baseline,
         run=run,
         dataset=dataset,

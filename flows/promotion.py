@@ -8,7 +8,7 @@ from tasks.notes import publish_champions_plot, publish_promotion_link
 from tasks.releasing import promote
 from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.records import Promotion
-from whisper_retrain.release.evidence import Evidence
+from whisper_retrain.release.evidence import Evidence, ReleaseJob
 
 
 @flow(name="promote", flow_run_name="promote-to-{release.repo}")
@@ -19,7 +19,7 @@ def promotion(evidence: Evidence, release: ReleaseConfig) -> Promotion:
         evidence: The decision and the records it rests on.
         release: Where the champion is published.
     """
-    promoted = promote(evidence, release)
+    promoted = promote(ReleaseJob(evidence=evidence, release=release))
     publish_promotion_link(promoted)
     publish_champions_plot(release)
     return promoted

@@ -16,7 +16,7 @@ from tasks.dataset import (
 )
 from tasks.notes import publish_dataset_note
 from whisper_retrain.config import DatasetConfig
-from whisper_retrain.data.refresh import is_unchanged
+from whisper_retrain.data.refresh import PlanJob, is_unchanged
 from whisper_retrain.records import DatasetRevision
 
 SHARDS_AT_ONCE: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=2)
@@ -38,7 +38,7 @@ def refresh(dataset: DatasetConfig) -> DatasetRevision:
     previous = latest_revision(dataset)
     if previous and is_unchanged(previous, resolved, dataset):
         return previous
-    plan = plan_refresh(dataset, resolved, previous)
+    plan = plan_refresh(PlanJob(config=dataset, sources=resolved, previous=previous))
     shards = build_shard.map(list(plan.jobs)).result()
     revision = commit_revision(plan, shards)
     publish_dataset_note(revision)

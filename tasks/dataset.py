@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from prefect import task
 
-from tasks.policies import LOOKUP, stage
+from tasks.policies import LOOKUP, STAGE
 from tasks.services import store
 from whisper_retrain.config import DatasetConfig
 from whisper_retrain.data import refresh, sources
-from whisper_retrain.data.refresh import RefreshPlan, ShardJob, ShardRecord
+from whisper_retrain.data.refresh import PlanJob, RefreshPlan, ShardJob, ShardRecord
 from whisper_retrain.records import DatasetRevision, SourceRevision
 
 
@@ -24,21 +24,19 @@ def latest_revision(config: DatasetConfig) -> DatasetRevision | None:
     return refresh.latest_revision(store(), config)
 
 
-@task(task_run_name="plan-refresh", **stage("plan"))
-def plan_refresh(
-    config: DatasetConfig, resolved: tuple[SourceRevision, ...], previous: DatasetRevision | None
-) -> RefreshPlan:
+@task(task_run_name="plan-refresh", **STAGE)
+def plan_refresh(job: PlanJob) -> RefreshPlan:
     """Find what is new; no audio is decoded."""
-    return refresh.plan_refresh(config, resolved, store(), previous)
+    return refresh.plan_refresh(job.config, job.sources, store(), job.previous)
 
 
-@task(task_run_name="build-shard-{job.name}", **stage("shard"))
+@task(task_run_name="build-shard-{job.name}", **STAGE)
 def build_shard(job: ShardJob) -> ShardRecord:
     """Decode, validate and store one shard of new recordings."""
     return refresh.build_shard(job, store())
 
 
-@task(task_run_name="commit-dataset-revision", **stage("revision"))
+@task(task_run_name="commit-dataset-revision", **STAGE)
 def commit_revision(plan: RefreshPlan, shards: list[ShardRecord]) -> DatasetRevision:
     """Split, check for leaks, write manifest and record."""
     return refresh.commit_revision(plan, shards, store())

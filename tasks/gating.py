@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from prefect import get_run_logger, task
 
-from tasks.policies import GPU_TAG, LOOKUP, stage
+from tasks.policies import GPU_TAG, LOOKUP, STAGE
 from tasks.services import cache_dir, hub, settings, store
 from whisper_retrain import model_files
 from whisper_retrain.config import DecodingConfig, ReleaseConfig
@@ -21,6 +22,7 @@ from whisper_retrain.evaluation.jobs import (
     plan_evaluation,
 )
 from whisper_retrain.evaluation.lexicon import default_lexicon
+from whisper_retrain.gate.decision import DecisionJob
 from whisper_retrain.gate.decision import decide as apply_policy
 from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.history.cases import Case, save_case
@@ -31,6 +33,7 @@ from whisper_retrain.records import (
     Decision,
     EvaluationReport,
     ModelRef,
+    Pair,
 )
 from whisper_retrain.release.transaction import current_champion
 
@@ -53,7 +56,7 @@ def plan(
     return plan_evaluation(model, dataset, decoding, lexicon, probed=probed)
 
 
-@task(task_run_name="evaluate-{role}", tags=[GPU_TAG], **stage("evaluate"))
+@task(task_run_name="evaluate-{role}", tags=[GPU_TAG], **STAGE)
 def evaluate(
     role: str,
     job: EvaluationJob,
@@ -89,42 +92,36 @@ def model_folder(model: ModelRef, checkpoint: Checkpoint | None) -> Path:
 
 
 @task(task_run_name="count-looks-at-test-set", **LOOKUP)
-def count_look(champion: EvaluationReport, challenger: EvaluationReport) -> int:
+def count_look(reports: Pair[EvaluationReport]) -> int:
     """Enter this comparison in the test set's ledger; returns the looks before it."""
     return enter_look(
         store(),
-        champion.test_set_digest,
-        champion.model.model_digest,
-        challenger.model.model_digest,
+        reports.champion.test_set_digest,
+        reports.champion.model.model_digest,
+        reports.challenger.model.model_digest,
         SystemClock().now(),
     )
 
 
-@task(task_run_name="decide", **stage("decide"))
-def decide(
-    champion: EvaluationReport,
-    challenger: EvaluationReport,
-    guard: tuple[EvaluationReport, EvaluationReport] | None,
-    policy: GatePolicy,
-    looks: int,
-    first_champion: bool,
-) -> Decision:
+@task(task_run_name="decide", **STAGE)
+def decide(job: DecisionJob) -> Decision:
     """Apply the policy to the reports and their rows, and keep the case for replays."""
-    general = guard and (load_evaluation(store(), guard[0]), load_evaluation(store(), guard[1]))
+    reports, guard = job.reports, job.guard
+    load = partial(load_evaluation, store())
     decision = apply_policy(
-        load_evaluation(store(), champion),
-        load_evaluation(store(), challenger),
-        policy,
-        looks=looks,
-        guard=general or None,
-        first_champion=first_champion,
+        load(reports.champion),
+        load(reports.challenger),
+        job.policy,
+        looks=job.looks,
+        guard=(load(guard.champion), load(guard.challenger)) if guard else None,
+        first_champion=job.first_champion,
     )
     case = Case(
         at=SystemClock().now(),
-        champion=champion,
-        challenger=challenger,
-        guard=guard,
-        policy=policy,
+        champion=reports.champion,
+        challenger=reports.challenger,
+        guard=(guard.champion, guard.challenger) if guard else None,
+        policy=job.policy,
         decision=decision,
     )
     save_case(store(), case)

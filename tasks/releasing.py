@@ -9,14 +9,14 @@ from pathlib import Path
 from prefect import task
 
 from tasks.notifications import announce
-from tasks.policies import LOOKUP, stage
+from tasks.policies import LOOKUP, STAGE
 from tasks.services import cache_dir, hub, store
 from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.edges.clock import SystemClock
 from whisper_retrain.records import Promotion
 from whisper_retrain.release import outbox, rollback
 from whisper_retrain.release import promotion as release_promotion
-from whisper_retrain.release.evidence import Evidence, report_key
+from whisper_retrain.release.evidence import Evidence, ReleaseJob, report_key
 from whisper_retrain.release.measured import evaluations_of, measured
 from whisper_retrain.release.notifications import challenger_rejected
 from whisper_retrain.release.recordings import HeldOutRecordings
@@ -35,16 +35,17 @@ def complete_unfinished(release: ReleaseConfig) -> int:
     return len(recover(release, edges()))
 
 
-@task(task_run_name="promote-to-{release.repo}", **stage("promote"))
-def promote(evidence: Evidence, release: ReleaseConfig) -> Promotion:
+@task(task_run_name="promote-to-{job.release.repo}", **STAGE)
+def promote(job: ReleaseJob) -> Promotion:
     """Push, verify, move the tags, record, and queue the notification."""
+    evidence = job.evidence
     with tempfile.TemporaryDirectory(dir=cache_dir("work")) as folder:
         recordings = HeldOutRecordings(store(), evidence.dataset, cache_dir("shards"))
         audio = recordings.write_probe(Path(folder) / "probe.flac")
         probe = partial(transcribe_in_child, audio=audio)
         scores = measured(evaluations_of(store(), evidence))
         report = store().uri(report_key(evidence))
-        return release_promotion.promote(evidence, scores, probe, release, edges(), report)
+        return release_promotion.promote(evidence, scores, probe, job.release, edges(), report)
 
 
 @task(task_run_name="roll-back-{release.repo}", **LOOKUP)

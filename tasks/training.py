@@ -7,9 +7,10 @@ import shutil
 from prefect import get_run_logger, task
 
 from tasks.notes import TrainingProgressNote
-from tasks.policies import GPU_TAG, LOOKUP, stage
+from tasks.policies import GPU_TAG, LOOKUP, STAGE
 from tasks.services import cache_dir, hub, settings
 from whisper_retrain import model_files
+from whisper_retrain.model_files import ModelJob
 from whisper_retrain.records import ModelRef, TrainingRun
 from whisper_retrain.training.job import TrainingJob
 from whisper_retrain.training.launch import run_training
@@ -21,13 +22,13 @@ def resolve_model(repo: str, ref: str) -> str:
     return hub().resolve(repo, ref)
 
 
-@task(task_run_name="describe-{name}", **stage("model"))
-def describe_model(name: str, repo: str, revision: str) -> ModelRef:
+@task(task_run_name="describe-{job.name}", **STAGE)
+def describe_model(job: ModelJob) -> ModelRef:
     """Fetch a model by revision and digest its files."""
-    return model_files.describe(hub(), name, repo, revision, cache_dir("models"))
+    return model_files.describe(hub(), job, cache_dir("models"))
 
 
-@task(task_run_name="fine-tune-{job.base_model.name}", tags=[GPU_TAG], **stage("train"))
+@task(task_run_name="fine-tune-{job.base_model.name}", tags=[GPU_TAG], **STAGE)
 def fine_tune(job: TrainingJob) -> TrainingRun:
     """Run the training process; its progress reaches the log and a Prefect artifact."""
     base = job.base_model

@@ -12,11 +12,12 @@ import shutil
 from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import ClassVar
 
 from whisper_retrain.edges.hub import Hub
 from whisper_retrain.edges.store import ObjectStore, sha256_of
 from whisper_retrain.errors import InputError, IntegrityError
-from whisper_retrain.records import Checkpoint, ModelRef, digest_of
+from whisper_retrain.records import Checkpoint, Job, ModelRef, digest_of
 
 # What inference reads, in the names that transformers gives them.
 MODEL_FILES = (
@@ -36,6 +37,17 @@ MODEL_FILES = (
     "processor_config.json",
 )
 NEEDED = ("config.json", "generation_config.json")
+
+
+class ModelJob(Job):
+    """Say by digest what the files of a Hub model are."""
+
+    stage: ClassVar[str] = "model"
+    version: ClassVar[str] = "v1"
+
+    name: str
+    repo: str
+    revision: str
 
 
 def model_files(directory: Path) -> list[Path]:
@@ -110,10 +122,12 @@ def fetch_checkpoint(store: ObjectStore, checkpoint: Checkpoint, cache_dir: Path
     )
 
 
-def describe(hub: Hub, name: str, repo: str, revision: str, cache_dir: Path) -> ModelRef:
+def describe(hub: Hub, job: ModelJob, cache_dir: Path) -> ModelRef:
     """The reference of a Hub model, with the digest of its files."""
-    folder = fetch_revision(hub, repo, revision, cache_dir)
-    return ModelRef(name=name, repo=repo, revision=revision, model_digest=model_digest(folder))
+    folder = fetch_revision(hub, job.repo, job.revision, cache_dir)
+    return ModelRef(
+        name=job.name, repo=job.repo, revision=job.revision, model_digest=model_digest(folder)
+    )
 
 
 def _once(target: Path, fill: Callable[[Path], object]) -> Path:

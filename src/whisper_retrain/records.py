@@ -10,9 +10,15 @@ import hashlib
 import json
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 Outcome = Literal["promote", "reject", "inconclusive"]
 Split = Literal["train", "validation", "test"]
@@ -37,10 +43,71 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    added: ClassVar[frozenset[str]] = frozenset()
+    """Fields that came after records of this kind had been stored.
+
+    At their default they are left out of the JSON: an older record keeps the digest that other
+    records know it by.
+    """
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        for name in self.added:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                values.pop(name, None)
+        return values
+
     @property
     def digest(self) -> str:
         """sha256 of the canonical JSON of all fields."""
         return digest_of(self)
+
+
+T = TypeVar("T")
+
+
+class Pair(Record, Generic[T]):
+    """One of each side; a difference is always challenger minus champion."""
+
+    champion: T
+    challenger: T
+
+
+class Job(Record):
+    """What a stage is asked to do: equal digests give equal results, on every machine.
+
+    `version` is the only one that a stage has: raise it when the same inputs would mean another
+    result.
+    """
+
+    stage: ClassVar[str]
+    version: ClassVar[str]
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What the result depends on: every field, unless a job knows better."""
+        return self.model_dump(mode="json")
+
+    @property
+    def digest(self) -> str:
+        """sha256 over stage, version and inputs."""
+        return digest_of([self.stage, self.version, self.inputs])
+
+    @property
+    def cache_key(self) -> str:
+        """What Prefect knows the result by."""
+        return f"{self.stage}/{self.digest}"
+
+    @property
+    def prefix(self) -> str:
+        """Where everything lies in S3 that the stage stores for this job."""
+        return f"{self.stage}/{self.version}/{self.digest}"
+
+    @property
+    def record_key(self) -> str:
+        """Where the result's record lies, written last."""
+        return f"{self.prefix}/record.json"
 
 
 class Artifact(Record):

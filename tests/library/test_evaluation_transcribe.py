@@ -44,11 +44,12 @@ def test_a_report_is_made_once_and_found_under_any_name(
     assert seen[-1][:2] == (20, 20)
     assert report.utterances == 20
     # As champion, a week later, on a machine without the model: no transcription at all.
-    crowned = plan_evaluation(
-        MODEL.model_copy(update={"name": "champion", "revision": "f" * 40}), "te" * 32, DECODING
+    champion = ModelRef(
+        name="champion", model_digest=MODEL.model_digest, repo="demo/a", revision="f" * 40
     )
+    crowned = plan_evaluation(champion, "te" * 32, DECODING)
     again = evaluate(crowned, tmp_path / "no model here", s3_store, tone, UTTERANCES)
-    assert again.model.name == "champion"
+    assert again.model == champion
     assert again.words == report.words
     loaded = load_evaluation(s3_store, again)
     assert [row.id for row in loaded.rows] == [u.id for u in UTTERANCES]
@@ -60,7 +61,7 @@ def test_a_rerun_transcribes_only_the_shards_that_are_missing(
     job = plan_evaluation(MODEL, "te" * 32, DECODING)
     whole = evaluate(job, model_dir, s3_store, tone, UTTERANCES, device="cpu")
     rows = load_evaluation(s3_store, whole).rows
-    s3_store.delete(f"{job.prefix}record.json")
+    s3_store.delete(job.record_key)
     s3_store.delete(f"{job.transcripts}shard-00001.json")
     heard: list[str] = []
 

@@ -32,7 +32,7 @@ PARQUET = "application/vnd.apache.parquet"
 
 def build_shard(job: ShardJob, store: ObjectStore, progress: Progress | None = None) -> ShardRecord:
     """Decode the new recordings of a job; returns the record, at once if it is there already."""
-    done = read_record(store, f"{job.key}/record.json", ShardRecord)
+    done = read_record(store, job.record_key, ShardRecord)
     if done is not None:
         return done
     known = KnownAudio(store.read(store.key(job.known.uri)) if job.known else None)
@@ -46,7 +46,7 @@ def build_shard(job: ShardJob, store: ObjectStore, progress: Progress | None = N
         shard = writer.store(store)
     _give_memory_back()
     record = _record(job, rows, shard, store)
-    write_record(store, f"{job.key}/record.json", record)
+    write_record(store, job.record_key, record)
     log.info("%s: %d recordings, %d decoded", job.source.name, record.seen, record.decoded)
     return record
 
@@ -148,9 +148,9 @@ def _record(
         ]
     data = to_parquet(rows, Recording)
     decoded = [r for r in rows if shard is not None and r.shard == shard.sha256]
-    key = f"{job.key}/rows-{hashlib.sha256(data).hexdigest()[:16]}.parquet"
+    key = f"{job.prefix}/rows-{hashlib.sha256(data).hexdigest()[:16]}.parquet"
     return ShardRecord(
-        key=job.key,
+        key=job.prefix,
         rows=store.write(key, data, PARQUET),
         shard=shard,
         seen=len(rows),

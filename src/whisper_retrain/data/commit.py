@@ -27,8 +27,8 @@ from whisper_retrain.data.manifest import (
 )
 from whisper_retrain.data.plan import (
     REFRESH_PREFIX,
-    SHARD_VERSION,
     RefreshPlan,
+    ShardJob,
     ShardRecord,
     revision_config_digest,
 )
@@ -75,7 +75,7 @@ def commit_revision(
             log.info("another refresh came first; going on from its revision")
             plan = plan.model_copy(update={"previous": latest.key})
         previous = latest if latest is not None else _previous(plan, store)
-        revision = revision_at(store, plan.key)
+        revision = revision_at(store, plan.prefix)
         if revision is None:
             revision = _make_revision(plan, rows, shard_records, previous, store)
         try:
@@ -107,10 +107,10 @@ def _make_revision(
     shards = _shards(plan, shard_records, previous, needed)
     revision = _describe(plan, curated, rows, previous, earlier, shards, store)
     data = revision.model_dump_json(indent=1).encode()
-    if store.create(f"{plan.key}/record.json", data):
+    if store.create(plan.record_key, data):
         return revision
     # Two refreshes at once make the same record; should they not, the first one stands.
-    return revision_at(store, plan.key) or revision
+    return revision_at(store, plan.prefix) or revision
 
 
 def _review(plan: RefreshPlan, store: ObjectStore) -> Review | None:
@@ -121,7 +121,7 @@ def _review(plan: RefreshPlan, store: ObjectStore) -> Review | None:
 
 def _before(previous: DatasetRevision | None, earlier: dict[str, Utterance]) -> Before:
     """What holds of an earlier revision: nothing, once audio is decoded in another way."""
-    if previous is None or previous.split_state.get("shards") != SHARD_VERSION:
+    if previous is None or previous.split_state.get("shards") != ShardJob.version:
         return Before()
     return Before(earlier, previous.split_state, previous.split_state["test_policy"])
 
@@ -164,7 +164,7 @@ def _describe(
     new = [u for u in curated.utterances if _is_new(u, earlier)]
     new_hours = round(sum(u.duration_s for u in new) / 3600, 6)
     return DatasetRevision(
-        key=plan.key,
+        key=plan.prefix,
         parent_key=plan.previous,
         config_digest=revision_config_digest(plan.config),
         sources=plan.sources,
@@ -187,7 +187,7 @@ def _describe(
         split_state={
             **curated.cuts,
             "test_policy": digest_of_test_policy(plan.config.splits),
-            "shards": SHARD_VERSION,
+            "shards": ShardJob.version,
         },
         leakage=curated.leakage,
         notices=tuple(curated.notices),

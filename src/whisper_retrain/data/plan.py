@@ -5,16 +5,22 @@ Everything here is small; rows lie in S3 as parquet tables.
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from whisper_retrain.config import Columns, DatasetConfig, DatasetSource
 from whisper_retrain.data.decoding import DECODING_VERSION
 from whisper_retrain.data.text import FOLD_VERSION
 from whisper_retrain.normalizer import NORMALIZER_VERSION
-from whisper_retrain.records import Artifact, Record, SourceRevision, digest_of
+from whisper_retrain.records import (
+    Artifact,
+    DatasetRevision,
+    Job,
+    Record,
+    SourceRevision,
+    digest_of,
+)
 
 REFRESH_PREFIX = "refresh/v1"
-# Bump when a shard's rows or audio would come out differently from the same bytes.
-SHARD_VERSION = f"1-decoding-{DECODING_VERSION}"
-REVISION_VERSION = f"1-fold-{FOLD_VERSION}-normalizer-{NORMALIZER_VERSION}"
 # Small enough to be lost and done again, large enough that S3 requests don't matter.
 SHARD_ROWS = 300
 
@@ -30,11 +36,14 @@ def columns_of(source: DatasetSource) -> Columns:
     return PRESETS.get(source.preset, source.columns)
 
 
-class ShardJob(Record):
+class ShardJob(Job):
     """Some recordings of one source that have not been read yet.
 
     Either row groups of a parquet file of a Hub repo, or the rows of a stored listing.
     """
+
+    stage: ClassVar[str] = "shard"
+    version: ClassVar[str] = f"1-decoding-{DECODING_VERSION}"
 
     source: DatasetSource
     revision: str
@@ -46,22 +55,20 @@ class ShardJob(Record):
     known: Artifact | None = None
 
     @property
-    def key(self) -> str:
-        """S3 prefix of the result: the digest of what the result depends on."""
-        inputs = {
-            "version": SHARD_VERSION,
+    def inputs(self) -> dict[str, Any]:
+        """What the rows and the audio depend on."""
+        return {
             "source": [self.source.name, self.source.kind],
             "columns": columns_of(self.source).model_dump(),
             "origin": self.origin,
             "row_groups": self.row_groups,
             "listing": self.listing.sha256 if self.listing else None,
         }
-        return f"{REFRESH_PREFIX}/shards/{digest_of(inputs)}"
 
     @property
     def name(self) -> str:
         """A short name, for logs and task runs."""
-        return f"{self.source.name}-{self.key[-8:]}"
+        return f"{self.source.name}-{self.digest[-8:]}"
 
 
 class ShardRecord(Record):
@@ -76,8 +83,14 @@ class ShardRecord(Record):
     audio_s: float
 
 
-class RefreshPlan(Record):
-    """What a refresh will do: the jobs to run, and a table of the rows that need no reading."""
+class RefreshPlan(Job):
+    """What a refresh will do: the jobs to run, and a table of the rows that need no reading.
+
+    It is the job of the stage that makes the revision.
+    """
+
+    stage: ClassVar[str] = "revision"
+    version: ClassVar[str] = f"1-fold-{FOLD_VERSION}-normalizer-{NORMALIZER_VERSION}"
 
     config: DatasetConfig
     sources: tuple[SourceRevision, ...]
@@ -89,17 +102,32 @@ class RefreshPlan(Record):
     jobs: tuple[ShardJob, ...]
 
     @property
-    def key(self) -> str:
-        """S3 prefix of the revision: the digest of all that it depends on."""
-        inputs = {
+    def inputs(self) -> dict[str, Any]:
+        """What the revision depends on."""
+        return {
             "config": revision_config_digest(self.config),
             "sources": [source.model_dump() for source in self.sources],
             "previous": self.previous,
         }
-        return f"{REFRESH_PREFIX}/{digest_of(inputs)}"
+
+
+class PlanJob(Job):
+    """Find what is new in the sources since the revision to build on."""
+
+    stage: ClassVar[str] = "plan"
+    version: ClassVar[str] = "v1"
+
+    config: DatasetConfig
+    sources: tuple[SourceRevision, ...]
+    previous: DatasetRevision | None
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """All fields; rows that were read in another way are no longer known."""
+        return super().inputs | {"shards": ShardJob.version}
 
 
 def revision_config_digest(config: DatasetConfig) -> str:
     """Digest of what changes a revision: settings, and the meaning of the stage itself."""
     settings = config.model_dump(mode="json", exclude={"min_new_utterances", "min_new_hours"})
-    return digest_of([SHARD_VERSION, REVISION_VERSION, settings])
+    return digest_of([ShardJob.version, RefreshPlan.version, settings])

@@ -18,7 +18,7 @@ from whisper_retrain.data.commit import commit_revision, read_table, store_table
 from whisper_retrain.data.latest import enough_new, is_unchanged, latest_revision
 from whisper_retrain.data.plan import (
     REFRESH_PREFIX,
-    SHARD_VERSION,
+    PlanJob,
     RefreshPlan,
     ShardJob,
     ShardRecord,
@@ -31,6 +31,7 @@ from whisper_retrain.errors import InputError
 from whisper_retrain.records import Artifact, DatasetRevision, SourceRevision
 
 __all__ = [
+    "PlanJob",
     "RefreshPlan",
     "ShardJob",
     "ShardRecord",
@@ -82,7 +83,7 @@ def plan_refresh(
 
 
 def _index(store: ObjectStore, revision: DatasetRevision) -> list[Recording]:
-    if revision.index is None or revision.split_state.get("shards") != SHARD_VERSION:
+    if revision.index is None or revision.split_state.get("shards") != ShardJob.version:
         return []
     return read_table(store, revision.index)
 

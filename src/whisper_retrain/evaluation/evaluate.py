@@ -52,10 +52,10 @@ def evaluate(
     extras = transcription.extras(utterances) if job.probed else None
     heard = [item for shard in shards for item in shard.items]
     rows = make_rows(utterances, heard, lexicon or default_lexicon())
-    artifact = store.write(f"{job.prefix}rows.parquet", rows_to_parquet(rows))
+    artifact = store.write(f"{job.prefix}/rows.parquet", rows_to_parquet(rows))
     wall_s = sum(shard.wall_s for shard in shards)
     report = summarize(rows, job, artifact, wall_s, extras)
-    write_record(store, f"{job.prefix}record.json", report)
+    write_record(store, job.record_key, report)
     return report
 
 

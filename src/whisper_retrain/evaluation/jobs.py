@@ -1,14 +1,16 @@
 """What an evaluation is called, and whether it has been made: the cheap half of evaluating.
 
-Knows nothing of models or audio. Two prefixes in S3: `transcribe/v1/<digest>/` holds the texts
-and depends on model, test set, decoding and the libraries that decode; `evaluate/v1/<digest>/`
-holds rows and record and depends on the normalizer and the lexicon too. So a new normalizer
-scores old texts, and a model that was evaluated before, under whatever name, is never loaded.
+Knows nothing of models or audio. Two prefixes in S3: `transcribe/<version>/<digest>/` holds the
+texts and depends on model, test set, decoding and the libraries that decode;
+`evaluate/<version>/<digest>/` holds rows and record and depends on normalizer, lexicon, aligner
+and probes too. So a new normalizer scores old texts, and a model that was evaluated before, under
+whatever name, is never loaded.
 """
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from importlib.metadata import version as version_of
+from typing import Any, ClassVar
 
 from whisper_retrain.config import DecodingConfig
 from whisper_retrain.edges.store import ObjectStore, read_record
@@ -19,17 +21,28 @@ from whisper_retrain.normalizer import NORMALIZER_VERSION
 from whisper_retrain.records import (
     DatasetRevision,
     EvaluationReport,
+    Job,
     ModelRef,
-    Record,
-    digest_of,
 )
 
-TRANSCRIBE_VERSION = "v1"
-EVALUATE_VERSION = "v1"
+
+class TranscriptionJob(Job):
+    """Which texts are wanted, whatever they are scored by afterwards."""
+
+    stage: ClassVar[str] = "transcribe"
+    version: ClassVar[str] = "v1"
+
+    model_digest: str
+    test_set_digest: str
+    decoding_digest: str
+    libraries: dict[str, str]
 
 
-class EvaluationJob(Record):
+class EvaluationJob(Job):
     """What is to be evaluated, and all that the result depends on."""
+
+    stage: ClassVar[str] = "evaluate"
+    version: ClassVar[str] = "v1"
 
     model: ModelRef
     test_set_digest: str
@@ -40,32 +53,33 @@ class EvaluationJob(Record):
     probed: bool = True
 
     @property
-    def transcription_digest(self) -> str:
+    def transcription(self) -> TranscriptionJob:
         """What the texts depend on; the model's name and place are not among it."""
-        return digest_of(
-            {
-                "model": self.model.model_digest,
-                "test_set": self.test_set_digest,
-                "decoding": self.decoding.digest,
-                "libraries": self.libraries,
-            }
+        return TranscriptionJob(
+            model_digest=self.model.model_digest,
+            test_set_digest=self.test_set_digest,
+            decoding_digest=self.decoding.digest,
+            libraries=self.libraries,
         )
 
     @property
-    def key_digest(self) -> str:
+    def inputs(self) -> dict[str, Any]:
         """What the report depends on."""
-        scoring = [self.normalizer_version, self.lexicon_version, self.probed]
-        return digest_of([self.transcription_digest, *scoring])
-
-    @property
-    def prefix(self) -> str:
-        """Where report and rows lie."""
-        return f"evaluate/{EVALUATE_VERSION}/{self.key_digest}/"
+        return {
+            "transcription": self.transcription.digest,
+            "normalizer": self.normalizer_version,
+            "lexicon": self.lexicon_version,
+            "probed": self.probed,
+        }
 
     @property
     def transcripts(self) -> str:
         """Where the texts lie."""
-        return f"transcribe/{TRANSCRIBE_VERSION}/{self.transcription_digest}/"
+        return f"{self.transcription.prefix}/"
+
+    def named(self, report: EvaluationReport) -> EvaluationReport:
+        """A report that was made under another role: with the name and place of this one."""
+        return report.model_copy(update={"model": self.model})
 
 
 def plan_evaluation(
@@ -87,15 +101,15 @@ def plan_evaluation(
         decoding=decoding,
         normalizer_version=NORMALIZER_VERSION,
         lexicon_version=(lexicon or default_lexicon()).version,
-        libraries={name: version(name) for name in ("torch", "transformers")},
+        libraries={name: version_of(name) for name in ("torch", "transformers")},
         probed=probed,
     )
 
 
 def find_report(store: ObjectStore, job: EvaluationJob) -> EvaluationReport | None:
     """The report of this job if it was made before; it costs one small read."""
-    found = read_record(store, f"{job.prefix}record.json", EvaluationReport)
-    return found.model_copy(update={"model": job.model}) if found else None
+    found = read_record(store, job.record_key, EvaluationReport)
+    return job.named(found) if found else None
 
 
 def load_evaluation(store: ObjectStore, report: EvaluationReport) -> Evaluation:

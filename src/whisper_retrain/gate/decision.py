@@ -8,6 +8,7 @@ challenger worse, and only when all pass is the answer `promote`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from whisper_retrain.evaluation.lexicon import default_lexicon
 from whisper_retrain.evaluation.rows import Evaluation
@@ -15,7 +16,14 @@ from whisper_retrain.gate import rules, safety_rules
 from whisper_retrain.gate.comparable import check_comparable
 from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.gate.rules import Evidence
-from whisper_retrain.records import Decision, Outcome, RuleOutcome
+from whisper_retrain.records import (
+    Decision,
+    EvaluationReport,
+    Job,
+    Outcome,
+    Pair,
+    RuleOutcome,
+)
 
 RULES = (
     rules.test_set_size,
@@ -29,6 +37,19 @@ RULES = (
     rules.worst_speakers,
     rules.latency,
 )
+
+
+class DecisionJob(Job):
+    """What a decision is asked of; raise the version when a rule would say something else."""
+
+    stage: ClassVar[str] = "decide"
+    version: ClassVar[str] = "v1"
+
+    reports: Pair[EvaluationReport]
+    guard: Pair[EvaluationReport] | None
+    policy: GatePolicy
+    looks: int
+    first_champion: bool
 
 
 def decide(

@@ -7,15 +7,17 @@ model.
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, ClassVar, Self
 
 from pydantic import model_validator
 
+from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.errors import IntegrityError
 from whisper_retrain.records import (
     DatasetRevision,
     Decision,
     EvaluationReport,
+    Job,
     Record,
     TrainingRun,
     canonical_json,
@@ -71,6 +73,25 @@ class Evidence(Record):
             return {"challenger": self.challenger, "baseline": self.champion}
         reports = {"challenger": self.challenger, "champion": self.champion}
         return reports | ({"baseline": self.baseline} if self.baseline else {})
+
+
+class ReleaseJob(Job):
+    """What is done about a decision in one place, which is a repo and its champion tag."""
+
+    stage: ClassVar[str] = "promotion"
+    version: ClassVar[str] = "v1"
+
+    evidence: Evidence
+    release: ReleaseConfig
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The same decision published in two repos, or under two tags, is two promotions."""
+        return {
+            "decision": self.evidence.decision.digest,
+            "repo": self.release.repo,
+            "champion_tag": self.release.champion_tag,
+        }
 
 
 def report_key(evidence: Evidence) -> str:

@@ -6,11 +6,10 @@ is the same wherever it is asked for.
 
 from __future__ import annotations
 
-from whisper_retrain.config import DecodingConfig, TrainingConfig
-from whisper_retrain.records import DatasetRevision, ModelRef, Record, digest_of
+from typing import Any, ClassVar
 
-STAGE = "train"
-STAGE_VERSION = "v1"  # to be raised when the same job would mean another result
+from whisper_retrain.config import DecodingConfig, TrainingConfig
+from whisper_retrain.records import DatasetRevision, Job, ModelRef, Record, TrainingRun
 
 
 class Tracking(Record):
@@ -21,8 +20,11 @@ class Tracking(Record):
     mode: str = "auto"  # auto: online with a key in the environment, else offline; or "off"
 
 
-class TrainingJob(Record):
+class TrainingJob(Job):
     """Fine-tune this base model on this dataset revision in this way."""
+
+    stage: ClassVar[str] = "train"
+    version: ClassVar[str] = "v1"
 
     dataset: DatasetRevision
     base_model: ModelRef
@@ -32,28 +34,21 @@ class TrainingJob(Record):
     tracking: Tracking = Tracking()
 
     @property
-    def digest(self) -> str:
-        """sha256 of what determines the outcome: cache key and S3 prefix.
+    def inputs(self) -> dict[str, Any]:
+        """What determines the outcome.
 
-        Left out are tracking, the code revision and the operational settings (deadline, processes,
-        threads, micro-batch, state interval), so that a rerun with other ones resumes.
+        Left out are tracking, the base model's name and place, the code revision and the
+        operational settings (deadline, processes, threads, micro-batch, state interval), so that
+        a rerun with other ones resumes.
         """
         config = self.config.model_dump(mode="json", exclude=set(TrainingConfig.operational))
-        return digest_of(
-            {
-                "dataset": self.dataset.digest,
-                "model": self.base_model.model_digest,
-                "config": config,
-                "decoding": self.decoding.model_dump(mode="json"),
-            }
-        )
+        return {
+            "dataset": self.dataset.digest,
+            "model": self.base_model.model_digest,
+            "config": config,
+            "decoding": self.decoding.model_dump(mode="json"),
+        }
 
-    @property
-    def prefix(self) -> str:
-        """S3 prefix of everything that this training stores."""
-        return f"{STAGE}/{STAGE_VERSION}/{self.digest}"
-
-    @property
-    def record_key(self) -> str:
-        """Key of the TrainingRun, written last."""
-        return f"{self.prefix}/record.json"
+    def named(self, run: TrainingRun) -> TrainingRun:
+        """A training found again: its base model under the name and place of this job."""
+        return run.model_copy(update={"base_model": self.base_model})

@@ -45,7 +45,7 @@ def run_training(
     """
     done = read_record(S3Store(store_location), job.record_key, TrainingRun)
     if done is not None:
-        return done
+        return job.named(done)
     work_dir.mkdir(parents=True, exist_ok=True)
     job_file, record_file = work_dir / "job.json", work_dir / "record.json"
     job_file.write_text(job.model_dump_json(indent=1))
