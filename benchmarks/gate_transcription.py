@@ -18,7 +18,8 @@ import numpy as np
 import soxr
 
 from whisper_retrain.config import DecodingConfig
-from whisper_retrain.evaluation.transcription import SAMPLING_RATE_HZ, Audio, Transcriber
+from whisper_retrain.evaluation.transcriber import SAMPLING_RATE_HZ, Audio
+from whisper_retrain.evaluation.transformers_runtime import load_transcriber
 from whisper_retrain.local.demo import base_model
 from whisper_retrain.local.demo.engines import Espeak
 
@@ -61,7 +62,7 @@ def transcription(count: int, threads: int = 0) -> dict[str, Any]:
 
 
 def _ours(model_dir: Path, audios: list[Audio]) -> tuple[float, list[str]]:
-    transcriber = Transcriber(model_dir, DecodingConfig(batch_size=BATCH))
+    transcriber = load_transcriber(model_dir, DecodingConfig(batch_size=BATCH))
     transcriber.transcribe(audios[:1])
     order = sorted(range(len(audios)), key=lambda place: -len(audios[place]))
     texts = [""] * len(audios)

@@ -12,7 +12,7 @@ import pytest
 from tests.fixtures.evaluation import make_evaluation
 from whisper_retrain.evaluation.probes import Probe, Speech, judge, make_probes, run_probes
 from whisper_retrain.evaluation.rows import rows_digest, rows_from_parquet, rows_to_parquet
-from whisper_retrain.evaluation.transcription import Transcript
+from whisper_retrain.evaluation.transcriber import Transcript
 from whisper_retrain.records import Counts, total
 
 TEXTS = [("Take metformin, no pain.", "take met formin pain"), ("", "thank you"), ("pain", "")]

@@ -13,11 +13,10 @@ from whisper_retrain.edges.store import S3Store
 from whisper_retrain.errors import InputError, IntegrityError
 from whisper_retrain.evaluation.evaluate import evaluate
 from whisper_retrain.evaluation.jobs import find_report, load_evaluation, plan_evaluation
-from whisper_retrain.evaluation.transcription import (
-    Transcriber,
-    estimate_snr_db,
+from whisper_retrain.evaluation.transcription import estimate_snr_db, heartbeat
+from whisper_retrain.evaluation.transformers_runtime import (
+    TransformersTranscriber,
     generation_options,
-    heartbeat,
 )
 from whisper_retrain.records import ModelRef
 
@@ -101,7 +100,7 @@ def test_an_empty_test_set_is_refused(s3_store: S3Store, tmp_path: Path) -> None
 
 
 def test_a_random_model_runs_away_and_is_bounded_by_duration(model_dir: Path) -> None:
-    transcriber = Transcriber(model_dir, DecodingConfig(max_tokens_per_s=4), "cpu")
+    transcriber = TransformersTranscriber(model_dir, DecodingConfig(max_tokens_per_s=4), "cpu")
     short, long = transcriber.transcribe([tone(an_utterance(0, 1.0)), tone(an_utterance(1, 5.0))])
     assert transcriber.bound(1.0) == 4 + 8
     assert transcriber.bound(5.0) == 20 + 8
@@ -110,6 +109,14 @@ def test_a_random_model_runs_away_and_is_bounded_by_duration(model_dir: Path) ->
     assert transcriber.bound(29.9) == transcriber.bound(3000.0) == 120 + 8
     (alone,) = transcriber.transcribe([tone(an_utterance(0, 1.0))])
     assert alone == short  # the bound is the utterance's own, not its batch's
+
+
+def test_a_model_without_alignment_heads_cannot_say_when_a_word_was_spoken(
+    model_dir: Path,
+) -> None:
+    transcriber = TransformersTranscriber(model_dir, DECODING, "cpu")
+    with pytest.raises(InputError, match="alignment_heads"):
+        transcriber.transcribe([tone(UTTERANCES[0])], words=True)
 
 
 def test_a_multilingual_model_must_be_told_the_language() -> None:

@@ -19,7 +19,8 @@ from whisper_retrain.evaluation.rows import Row, rows_digest, rows_to_parquet
 from whisper_retrain.evaluation.scoring import repeated_ngrams, score_pairs
 from whisper_retrain.evaluation.shards import Extras, Heard, ShardedTranscription
 from whisper_retrain.evaluation.tiers import TIERS
-from whisper_retrain.evaluation.transcription import Audio, Progress
+from whisper_retrain.evaluation.transcriber import Audio
+from whisper_retrain.evaluation.transcription import Progress
 from whisper_retrain.records import Artifact, EvaluationReport, total
 
 if TYPE_CHECKING:

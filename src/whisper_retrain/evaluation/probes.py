@@ -13,7 +13,7 @@ from itertools import cycle
 
 import numpy as np
 
-from whisper_retrain.evaluation.transcription import SAMPLING_RATE_HZ, Audio, Transcript
+from whisper_retrain.evaluation.transcriber import SAMPLING_RATE_HZ, Audio, Transcript
 from whisper_retrain.normalizer import normalize
 from whisper_retrain.records import ProbeResult
 

@@ -15,13 +15,9 @@ from typing import TYPE_CHECKING
 from whisper_retrain.edges.store import ObjectStore
 from whisper_retrain.evaluation.jobs import EvaluationJob
 from whisper_retrain.evaluation.probes import PROBES_VERSION, Speech, make_probes, run_probes
-from whisper_retrain.evaluation.transcription import (
-    Audio,
-    Progress,
-    Transcriber,
-    estimate_snr_db,
-    heartbeat,
-)
+from whisper_retrain.evaluation.transcriber import Audio, Transcriber
+from whisper_retrain.evaluation.transcription import Progress, estimate_snr_db, heartbeat
+from whisper_retrain.evaluation.transformers_runtime import load_transcriber
 from whisper_retrain.records import ProbeResult, Record, canonical_json
 
 if TYPE_CHECKING:
@@ -122,7 +118,7 @@ class ShardedTranscription:
                 items += self._batch(transcriber, batch)
             self._report(len(batch), "transcribed")
         return TranscriptShard(
-            items=tuple(items), wall_s=time.monotonic() - start, device=str(transcriber.device)
+            items=tuple(items), wall_s=time.monotonic() - start, device=transcriber.device_name
         )
 
     def _batch(self, transcriber: Transcriber, batch: Sequence[Utterance]) -> list[Heard]:
@@ -142,7 +138,7 @@ class ShardedTranscription:
     def _load(self) -> Transcriber:
         if self._transcriber is None:
             with heartbeat(lambda s: self._report(0, f"loading the model for {s:.0f} s")):
-                self._transcriber = Transcriber(self.model_dir, self.job.decoding, self.device)
+                self._transcriber = load_transcriber(self.model_dir, self.job.decoding, self.device)
         return self._transcriber
 
     def _report(self, more: int, note: str) -> None:
