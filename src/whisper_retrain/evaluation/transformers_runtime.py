@@ -1,0 +1,267 @@
+"""Whisper through transformers, as its users run it: 30 s of context, tokens bounded by duration.
+
+Knows nothing of references or storage. Imports torch when a model is loaded, not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from whisper_retrain.config import DecodingConfig
+from whisper_retrain.errors import InputError, OutOfMemoryError
+from whisper_retrain.evaluation.transcriber import (
+    CONTEXT_S,
+    SAMPLING_RATE_HZ,
+    Audio,
+    Segment,
+    Transcriber,
+    Transcript,
+    Word,
+)
+
+SLACK_TOKENS = 8
+"""Added to the bound, so that short utterances may hold a long word and the end token."""
+
+
+def load_transcriber(
+    model_dir: Path, decoding: DecodingConfig, device: str = "auto"
+) -> Transcriber:
+    """The model in a folder, ready to transcribe; `device` is auto, cpu or cuda."""
+    return TransformersTranscriber(model_dir, decoding, device)
+
+
+class TransformersTranscriber:
+    """A Whisper model on a device, decoding in one fixed way.
+
+    Batches are what they are given as, so that the same utterances in the same batches give the
+    same texts, whatever the sharding; other batches may differ in the last bits of the logits.
+    """
+
+    def __init__(self, model_dir: Path, decoding: DecodingConfig, device: str = "auto") -> None:
+        import torch
+        from transformers import WhisperForConditionalGeneration, WhisperProcessor
+
+        self.device = torch.device(pick_device() if device == "auto" else device)
+        self.decoding = decoding
+        self._processor = WhisperProcessor.from_pretrained(str(model_dir))
+        self._dtype = getattr(torch, decoding.precision)
+        model = WhisperForConditionalGeneration.from_pretrained(str(model_dir), dtype=self._dtype)
+        self._model: Any = model.to(self.device).eval()
+        self._positions = int(model.config.max_target_positions)
+        self._model.generation_config.max_length = self._positions
+        self._options = generation_options(self._model.generation_config, decoding)
+
+    @property
+    def device_name(self) -> str:
+        """Where it runs."""
+        return str(self.device)
+
+    def transcribe(self, audios: Sequence[Audio], *, words: bool = False) -> list[Transcript]:
+        """Transcribe one batch of mono 16 kHz float32 audio; past 30 s is cut off.
+
+        `words` needs the model's alignment heads: InputError when its generation_config has none.
+        """
+        bounds = [self.bound(len(audio) / SAMPLING_RATE_HZ) for audio in audios]
+        asked = self._words_asked() if words else {}
+        found = self._generate(
+            self._features(audios),
+            return_timestamps=False,
+            stopping_criteria=[_bounded(bounds)],
+            **asked,
+        )
+        if not words:
+            return [self._transcript(row, bound) for row, bound in zip(found, bounds, strict=True)]
+        spoken = []
+        for number, bound in enumerate(bounds):
+            ids = found["sequences"][number].tolist()
+            times = found["token_timestamps"][number].tolist()
+            # Scores begin with the first id after the prompt.
+            prompt = len(ids) - len(found["scores"])
+            scores = [step[number] for step in found["scores"]]
+            plain = self._transcript(found["sequences"][number][prompt:], bound)
+            end_s = len(audios[number]) / SAMPLING_RATE_HZ
+            heard = self._words(ids[prompt:], times[prompt:], scores, end_s)
+            spoken.append(Transcript(plain.text, plain.tokens, plain.runaway, tuple(heard)))
+        return spoken
+
+    def transcribe_long(self, audio: Audio, *, words: bool = False) -> Transcript:
+        """Transcribe audio of any length: what fits one window like any utterance.
+
+        Longer audio is heard window after window, each beginning where the last finished segment
+        ended, as transformers' pipeline does it.
+        """
+        duration_s = len(audio) / SAMPLING_RATE_HZ
+        if duration_s <= CONTEXT_S:
+            (short,) = self.transcribe([audio], words=words)
+            segments = (Segment(short.text, 0.0, duration_s),) if short.text else ()
+            return Transcript(short.text, short.tokens, short.runaway, short.words, segments)
+        bound = self.bound(CONTEXT_S)
+        asked = self._words_asked() if words else {}
+        found = self._generate(
+            self._features([audio], truncation=False, padding="longest"),
+            return_timestamps=True,
+            return_segments=True,
+            max_new_tokens=bound,
+            **asked,
+        )
+        parts = found["segments"][0]
+        heard = [word for part in parts for word in self._words_of(part)] if words else []
+        texts = [self._decoded(part["tokens"].tolist()) for part in parts]
+        return Transcript(
+            text="".join(texts).strip(),
+            tokens=sum(len(part["tokens"]) for part in parts),
+            runaway=any(_written(part) >= bound for part in parts),
+            words=tuple(heard),
+            segments=tuple(
+                Segment(text.strip(), round(float(part["start"]), 2), round(float(part["end"]), 2))
+                for text, part in zip(texts, parts, strict=True)
+                if text.strip()
+            ),
+        )
+
+    def bound(self, duration_s: float) -> int:
+        """The most tokens that an utterance of this duration may have."""
+        wanted = ceil(min(duration_s, CONTEXT_S) * self.decoding.max_tokens_per_s) + SLACK_TOKENS
+        return min(wanted, self._positions // 2)
+
+    @property
+    def _eos(self) -> int:
+        return int(self._processor.tokenizer.eos_token_id)
+
+    def _features(self, audios: Sequence[Audio], **options: Any) -> dict[str, Any]:
+        found = self._processor.feature_extractor(
+            list(audios),
+            sampling_rate=SAMPLING_RATE_HZ,
+            return_tensors="pt",
+            return_attention_mask=True,
+            **options,
+        )
+        return dict(found.to(self.device, self._dtype))
+
+    def _generate(self, features: dict[str, Any], **options: Any) -> Any:
+        import torch
+
+        try:
+            with torch.inference_mode():
+                return self._model.generate(**features, **{**self._options, **options})
+        except torch.cuda.OutOfMemoryError as error:
+            raise OutOfMemoryError(
+                "the GPU has too little memory for a batch of transcription",
+                got=f"{len(features['input_features'])} utterances of 30 s",
+                remedy="lower decoding.batch_size",
+            ) from error
+
+    def _words_asked(self) -> dict[str, Any]:
+        if not getattr(self._model.generation_config, "alignment_heads", None):
+            raise InputError(
+                "the model cannot say when a word was spoken",
+                where="generation_config.json",
+                expected="alignment_heads",
+                got="none",
+                remedy="take them over from the base model's generation_config.json",
+            )
+        return {
+            "return_token_timestamps": True,
+            "return_dict_in_generate": True,
+            "output_scores": True,
+        }
+
+    def _words_of(self, part: dict[str, Any]) -> list[Word]:
+        """The words of one segment; its window's result holds the scores of all its segments."""
+        first, last = part["idxs"]
+        scores = part["result"]["scores"]
+        prompt = len(part["result"]["sequences"]) - len(scores)
+        ids, times_s = part["tokens"].tolist(), part["token_timestamps"].tolist()
+        own = scores[first - prompt : last - prompt]
+        return list(self._words(ids, times_s, own, float(part["end"])))
+
+    def _words(
+        self, ids: Sequence[int], times_s: Sequence[float], scores: Sequence[Any], end_s: float
+    ) -> Iterator[Word]:
+        """Tokens put together to words: one begins where the text so far gains a blank.
+
+        A token's time is when it begins; that of the next one, special ones too, is its end.
+        """
+        tokenizer, first = self._processor.tokenizer, 0
+        texts = [number for number, token in enumerate(ids) if token < self._eos]
+        for place, number in enumerate(texts):
+            begins = [*texts[place + 1 :], None][0]
+            after = tokenizer.decode([ids[begins]]) if begins is not None else " "
+            if not after.startswith(" "):
+                continue
+            own = texts[first : place + 1]
+            first = place + 1
+            text = tokenizer.decode([ids[n] for n in own]).strip()
+            if not text:
+                continue
+            ends_s = times_s[number + 1] if number + 1 < len(times_s) else end_s
+            sure = min(float(scores[n].float().softmax(-1)[ids[n]]) for n in own)
+            start_s = min(times_s[own[0]], end_s)
+            yield Word(text, round(start_s, 2), round(max(start_s, min(ends_s, end_s)), 2), sure)
+
+    def _decoded(self, ids: Sequence[int]) -> str:
+        return str(self._processor.tokenizer.decode(ids, skip_special_tokens=True))
+
+    def _transcript(self, ids: Any, bound: int) -> Transcript:
+        tokens = ids.tolist()
+        ends = self._eos in tokens
+        written = tokens[: tokens.index(self._eos)] if ends else tokens
+        text = self._decoded(written)
+        return Transcript(text.strip(), len(written), runaway=len(written) >= bound)
+
+
+def _written(part: dict[str, Any]) -> int:
+    """How many ids the model wrote for the window that a segment is of."""
+    result = part["result"]
+    return len(result["scores"]) if isinstance(result, dict) else len(result)
+
+
+def _bounded(bounds: Sequence[int]) -> Callable[..., Any]:
+    """A stopping criterion by which each utterance of a batch has its own bound of tokens.
+
+    `generate` knows only one bound for all; with that, what an utterance may write would depend
+    on the longest one beside it.
+    """
+    import torch
+
+    prompt: list[int] = []
+
+    def stop(input_ids: Any, scores: Any, **_: Any) -> Any:
+        if not prompt:
+            prompt.append(input_ids.shape[1] - 1)  # the first call comes after the first token
+        written = input_ids.shape[1] - prompt[0]
+        limit = torch.tensor(bounds, device=input_ids.device)
+        return written >= limit.repeat_interleave(len(input_ids) // len(bounds))
+
+    return stop
+
+
+def generation_options(generation: Any, decoding: DecodingConfig) -> dict[str, Any]:
+    """Keyword arguments of `generate`; raises InputError when a language is missing."""
+    options: dict[str, Any] = {
+        "num_beams": decoding.num_beams,
+        "do_sample": False,
+        "return_timestamps": False,
+    }
+    if not getattr(generation, "is_multilingual", False):
+        return options
+    language = decoding.language or getattr(generation, "language", None)
+    if not language:
+        raise InputError(
+            "a multilingual model needs to be told the language",
+            where="decoding.language",
+            expected="a language such as 'en'",
+            got="none",
+            remedy="set decoding.language, or the language in the model's generation_config",
+        )
+    return options | {"language": language, "task": decoding.task or "transcribe"}
+
+
+def pick_device() -> str:
+    """The GPU when there is one, else the CPU."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
