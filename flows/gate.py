@@ -60,9 +60,10 @@ def gate(
             champion=score("champion-general", champion, general_speech),
             challenger=score("challenger-general", challenger, general_speech),
         )
-    decision = decide(
+    judged = decide(
         DecisionJob(
             reports=reports,
+            baseline=None if first else baseline,
             guard=guard,
             policy=policy,
             looks=count_look(reports),
@@ -70,12 +71,14 @@ def gate(
         )
     )
     evidence = Evidence(
-        decision=decision,
+        decision=judged.decision,
         champion=reports.champion,
         challenger=reports.challenger,
         baseline=None if first else baseline,
         run=run,
         dataset=dataset,
+        scores=judged.scores,
+        differences=judged.differences,
     )
     publish_evaluation_note(evidence)
     publish_decision_note(evidence)

@@ -14,6 +14,7 @@ from whisper_retrain.config import DecodingConfig, ReleaseConfig
 from whisper_retrain.data.manifest import load_manifest
 from whisper_retrain.data.shards import AudioShards
 from whisper_retrain.edges.clock import SystemClock
+from whisper_retrain.edges.store import write_record
 from whisper_retrain.evaluation.evaluate import evaluate as run_evaluation
 from whisper_retrain.evaluation.jobs import (
     EvaluationJob,
@@ -22,18 +23,21 @@ from whisper_retrain.evaluation.jobs import (
     plan_evaluation,
 )
 from whisper_retrain.evaluation.lexicon import default_lexicon
-from whisper_retrain.gate.decision import DecisionJob
-from whisper_retrain.gate.decision import decide as apply_policy
+from whisper_retrain.gate.decision import DecisionJob, judge
+from whisper_retrain.gate.measures import model_scores
 from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.history.cases import Case, save_case
 from whisper_retrain.history.looks import enter_look
 from whisper_retrain.records import (
+    Artifact,
     Checkpoint,
     DatasetRevision,
     Decision,
     EvaluationReport,
     ModelRef,
+    ModelScores,
     Pair,
+    Record,
 )
 from whisper_retrain.release.transaction import current_champion
 
@@ -103,14 +107,23 @@ def count_look(reports: Pair[EvaluationReport]) -> int:
     )
 
 
+class Judged(Record):
+    """What the gate found: all that is shown later is a view of it."""
+
+    decision: Decision
+    scores: dict[str, ModelScores]
+    differences: Artifact
+
+
 @task(task_run_name="decide", **STAGE)
-def decide(job: DecisionJob) -> Decision:
+def decide(job: DecisionJob) -> Judged:
     """Apply the policy to the reports and their rows, and keep the case for replays."""
     reports, guard = job.reports, job.guard
     load = partial(load_evaluation, store())
-    decision = apply_policy(
-        load(reports.champion),
-        load(reports.challenger),
+    champion, challenger = load(reports.champion), load(reports.challenger)
+    judgement = judge(
+        champion,
+        challenger,
         job.policy,
         looks=job.looks,
         guard=(load(guard.champion), load(guard.challenger)) if guard else None,
@@ -122,7 +135,14 @@ def decide(job: DecisionJob) -> Decision:
         challenger=reports.challenger,
         guard=(guard.champion, guard.challenger) if guard else None,
         policy=job.policy,
-        decision=decision,
+        decision=judgement.decision,
     )
     save_case(store(), case)
-    return decision
+    against = "baseline" if job.first_champion else "champion"
+    measured = {"challenger": challenger, against: champion}
+    measured |= {"baseline": load(job.baseline)} if job.baseline else {}
+    return Judged(
+        decision=judgement.decision,
+        scores={role: model_scores(role, one) for role, one in measured.items()},
+        differences=write_record(store(), f"{job.prefix}/differences.json", judgement.differences),
+    )

@@ -28,7 +28,7 @@ from whisper_retrain.data.report import dataset_table
 from whisper_retrain.data.report import write_report as write_dataset_report
 from whisper_retrain.records import Artifact, DatasetRevision, Promotion, TrainingRun
 from whisper_retrain.release.evidence import Evidence, report_key
-from whisper_retrain.release.measured import evaluations_of, measured
+from whisper_retrain.release.measured import differences_of, evaluations_of
 from whisper_retrain.release.recordings import players
 from whisper_retrain.release.scores import METRIC_NAMES, ROLE_NAMES, score_text
 from whisper_retrain.release.transaction import champions
@@ -74,11 +74,10 @@ def publish_training_note(run: TrainingRun) -> None:
 @task(task_run_name="evaluation-table", cache_policy=NO_CACHE)
 def publish_evaluation_note(evidence: Evidence) -> None:
     """Scores of the models side by side, with 95 % intervals."""
-    scores = measured(evaluations_of(store(), evidence))
     table = [
         {"model": ROLE_NAMES[role]}
         | {title: score_text(one.scores[metric]) for metric, title in METRIC_NAMES.items()}
-        for role, one in scores.items()
+        for role, one in evidence.scores.items()
     ]
     create_table_artifact(table, key="evaluation", description="Scores on the frozen test set")
 
@@ -86,7 +85,7 @@ def publish_evaluation_note(evidence: Evidence) -> None:
 @task(task_run_name="decision", cache_policy=NO_CACHE)
 def publish_decision_note(evidence: Evidence) -> None:
     """The decision with its reasons."""
-    markdown = decision_markdown(evidence, evaluations_of(store(), evidence))
+    markdown = decision_markdown(evidence, differences_of(store(), evidence))
     create_markdown_artifact(markdown, key="decision", description="What the gate decided, and why")
 
 
@@ -96,7 +95,13 @@ def write_report(
 ) -> Artifact:
     """The self-contained HTML report, in S3, where card and notification say that it lies."""
     audio = players(release.report_audio, store(), evidence.dataset, cache_dir("shards"))
-    html = html_report(evidence, evaluations_of(store(), evidence), audio=audio, promotion=promoted)
+    html = html_report(
+        evidence,
+        evaluations_of(store(), evidence),
+        differences_of(store(), evidence),
+        audio=audio,
+        promotion=promoted,
+    )
     artifact = store().write(report_key(evidence), html.encode(), "text/html; charset=utf-8")
     create_markdown_artifact(f"Report: `{artifact.uri}`", key="report")
     return artifact

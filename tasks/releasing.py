@@ -17,7 +17,6 @@ from whisper_retrain.records import Promotion
 from whisper_retrain.release import outbox, rollback
 from whisper_retrain.release import promotion as release_promotion
 from whisper_retrain.release.evidence import Evidence, ReleaseJob, report_key
-from whisper_retrain.release.measured import evaluations_of, measured
 from whisper_retrain.release.notifications import challenger_rejected
 from whisper_retrain.release.recordings import HeldOutRecordings
 from whisper_retrain.release.transaction import Edges, recover
@@ -43,9 +42,8 @@ def promote(job: ReleaseJob) -> Promotion:
         recordings = HeldOutRecordings(store(), evidence.dataset, cache_dir("shards"))
         audio = recordings.write_probe(Path(folder) / "probe.flac")
         probe = partial(transcribe_in_child, audio=audio)
-        scores = measured(evaluations_of(store(), evidence))
         report = store().uri(report_key(evidence))
-        return release_promotion.promote(evidence, scores, probe, job.release, edges(), report)
+        return release_promotion.promote(evidence, probe, job.release, edges(), report)
 
 
 @task(task_run_name="roll-back-{release.repo}", **LOOKUP)
@@ -59,13 +57,11 @@ def roll_back(
 @task(task_run_name="queue-rejection", **LOOKUP)
 def queue_rejection(evidence: Evidence, release: ReleaseConfig) -> None:
     """Queue the notification that the champion stays; the same decision is told once."""
-    scores = measured(evaluations_of(store(), evidence))
-    old = scores.get("champion") or scores["baseline"]
     notification = challenger_rejected(
         evidence.decision,
         release.repo,
-        scores["challenger"],
-        old,
+        evidence.scores_of("challenger"),
+        evidence.scores_of(evidence.against),
         SystemClock().now(),
         {"report": store().uri(report_key(evidence))},
     )

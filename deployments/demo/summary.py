@@ -14,10 +14,10 @@ from rich.table import Table
 from whisper_retrain.edges.hub import HubClient
 from whisper_retrain.edges.store import S3Store
 from whisper_retrain.history.retrainings import Retraining
-from whisper_retrain.records import Artifact
-from whisper_retrain.release.measured import evaluations_of, measured
+from whisper_retrain.records import Artifact, ModelScores
+from whisper_retrain.release.measured import evaluations_of
 from whisper_retrain.release.notifications import NON_CLINICAL
-from whisper_retrain.release.scores import METRIC_NAMES, ROLE_NAMES, ModelScores, score_text
+from whisper_retrain.release.scores import METRIC_NAMES, ROLE_NAMES, score_text
 from whisper_retrain.report.before_after import LEGEND, before_after, terminal_text
 
 
@@ -70,11 +70,11 @@ def print_summary(console: Console, retraining: Retraining, store: S3Store) -> N
     """Scores, decision, five transcripts, before and after."""
     evidence = retraining.evidence
     evaluations = evaluations_of(store, evidence)
-    console.print(_score_table(measured(evaluations)))
+    console.print(_score_table(evidence.scores))
     console.print(f"\n[bold]Decision: {evidence.decision.outcome}[/bold]")
     for reason in evidence.decision.reasons:
         console.print(f"  • {reason}", markup=False, highlight=False)
-    old = "champion" if "champion" in evaluations else "baseline"
+    old = evidence.against
     console.print(f"\n[bold]Before and after[/bold]: {LEGEND}\n{NON_CLINICAL}\n")
     changes = before_after(evaluations[old].rows, evaluations["challenger"].rows, count=5)
     console.print(terminal_text(changes, ROLE_NAMES[old].lower(), "challenger"))

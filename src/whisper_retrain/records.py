@@ -54,7 +54,8 @@ class Record(BaseModel):
     def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = handler(self)
         for name in self.added:
-            if getattr(self, name) == type(self).model_fields[name].default:
+            default = type(self).model_fields[name].get_default(call_default_factory=True)
+            if getattr(self, name) == default:
                 values.pop(name, None)
         return values
 
@@ -302,6 +303,27 @@ class Interval(Record):
     low: float
     high: float
     confidence: float
+
+
+Metric = Literal["words", "raw", "medical", "characters"]
+"""What a model's errors are counted in; `words` are the normalised ones."""
+
+
+class Score(Record):
+    """One figure of one model."""
+
+    figure: float | None
+    """(S + D + I) / N, a fraction; None where the test set has no such words."""
+    interval: Interval | None = None
+    counts: Counts
+
+
+class ModelScores(Record):
+    """The figures of one model on the test set."""
+
+    role: str
+    model: ModelRef
+    scores: dict[Metric, Score]
 
 
 class RuleOutcome(Record):

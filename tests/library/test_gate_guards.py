@@ -88,7 +88,7 @@ def test_terms_learned_and_forgotten() -> None:
     after = rows_of(*zip(said, ("metformin and war farin", "metformin", "war"), strict=True))
     first, *_, last = term_changes(before, after, default_lexicon())
     assert (first.term, first.tier, first.before, first.after) == ("warfarin", "drug", 2, 0)
-    assert first.new == ["u00000", "u00002"]
+    assert first.new == ("u00000", "u00002")
     assert (last.term, last.before, last.after) == ("metformin", 1, 2)
 
 
@@ -103,7 +103,10 @@ def test_rows_fall_into_slices() -> None:
 
 def a_slice(harm: float) -> SliceComparison:
     interval = Interval(low=0, high=0, confidence=0.9)
-    return SliceComparison("speaker", "x", 1, 1, 0, 0, 0, interval, harm)
+    return SliceComparison(
+        name="speaker", value="x", utterances=1, words=1, champion=0, challenger=0, difference=0,
+        interval=interval, harm=harm,
+    )  # fmt: skip
 
 
 def test_holms_correction_worked_by_hand() -> None:

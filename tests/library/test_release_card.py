@@ -8,13 +8,14 @@ import json
 import pytest
 from huggingface_hub import ModelCard
 
-from tests.fixtures.evidence import REVISION, a_report, some_evidence, some_scores
+from tests.fixtures.evaluation import make_evaluation
+from tests.fixtures.evidence import REVISION, some_evidence
 from whisper_retrain.config import ReleaseConfig
-from whisper_retrain.errors import IntegrityError
-from whisper_retrain.records import Counts, Interval, ModelRef, RuleOutcome, SourceRevision
+from whisper_retrain.errors import InputError, IntegrityError
+from whisper_retrain.gate.measures import model_scores
+from whisper_retrain.records import Interval, RuleOutcome, SourceRevision
 from whisper_retrain.release.card import model_card
 from whisper_retrain.release.evidence import Evidence, lineage_bytes
-from whisper_retrain.release.scores import scores_of
 
 CONFIG = ReleaseConfig(repo="demo/whisper-medical")
 FIRST = some_evidence()
@@ -22,7 +23,7 @@ LATER = some_evidence(champion_revision="fe" * 20)
 
 
 def card(evidence: Evidence) -> str:
-    return model_card(evidence, some_scores(evidence), CONFIG, "s3://bucket/report.html")
+    return model_card(evidence, CONFIG, "s3://bucket/report.html")
 
 
 def test_the_front_matter_is_read_back_by_the_hub_client_with_a_model_index() -> None:
@@ -84,13 +85,19 @@ def test_a_first_champion_is_compared_with_the_base_model_only() -> None:
 
 
 def test_a_test_set_without_medical_words_has_a_dash_and_no_figure() -> None:
-    plain = a_report(ModelRef(name="m", model_digest="aa"), 10, medical=Counts())
-    assert scores_of("challenger", plain).scores["medical"].figure is None
-    scores = some_scores(FIRST) | {"challenger": scores_of("challenger", plain)}
-    text = model_card(FIRST, scores, CONFIG)
+    plain = make_evaluation("m", [("we went home", "we went")])
+    scores = FIRST.scores | {"challenger": model_scores("challenger", plain)}
+    assert scores["challenger"].scores["medical"].figure is None
+    text = card(FIRST.model_copy(update={"scores": scores}))
     assert "| Medical WER | – |" in text
     assert "Medical WER (%)" not in text
-    assert "bootstrap intervals" not in text
+
+
+def test_evidence_of_an_earlier_version_has_no_figures_to_show_and_says_so() -> None:
+    older = FIRST.model_copy(update={"scores": {}})
+    assert older.digest == Evidence.model_validate_json(older.model_dump_json()).digest
+    with pytest.raises(InputError, match=r"stored by an earlier version.*gate measures anew"):
+        card(older)
 
 
 def test_lineage_leads_from_the_decision_back_to_the_dataset() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
-from tests.fixtures.evidence import a_checkpoint, some_evidence, some_scores
+from tests.fixtures.evidence import a_checkpoint, some_evidence
 from tests.fixtures.hub import HubServer
 from tests.fixtures.releases import (
     Killed,
@@ -167,7 +167,7 @@ def test_a_checkpoint_that_does_not_load_is_never_pushed(
 
     evidence = evidence_for(edges, b"broken")
     with pytest.raises(PermanentError, match="does not load"):
-        promote(evidence, some_scores(evidence), refuse, config, edges)
+        promote(evidence, refuse, config, edges)
     assert edges.hub.head(config.repo) is None
 
 
@@ -213,7 +213,7 @@ def test_a_model_that_says_something_else_once_published_moves_no_tag(
 ) -> None:
     evidence = evidence_for(edges, b"first")
     with pytest.raises(PermanentError, match="transcribes the test utterance differently"):
-        promote(evidence, some_scores(evidence), lambda folder: folder.name, config, edges)
+        promote(evidence, lambda folder: folder.name, config, edges)
     assert edges.hub.tags(config.repo) == {}
     assert champions(edges.store, config) == []
     assert pending(edges.store) == []

@@ -14,12 +14,14 @@ from tests.fixtures.evaluations import a_comparison, evaluation, transcripts
 from whisper_retrain.errors import InputError
 from whisper_retrain.evaluation.rows import Evaluation
 from whisper_retrain.evaluation.scoring import score_pairs
-from whisper_retrain.gate.decision import decide
+from whisper_retrain.gate.decision import Differences, judge
+from whisper_retrain.gate.measures import model_scores
 from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.release.evidence import Evidence
 from whisper_retrain.release.notifications import NON_CLINICAL
 from whisper_retrain.report.html import html_report
 
+Comparison = tuple[Evidence, dict[str, Evaluation], Differences]
 VOID = {"meta", "br", "link", "img", "input", "hr", "circle", "line", "polyline"}
 FLAC = b"fLaC" + bytes(40)
 
@@ -57,18 +59,18 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def comparison() -> tuple[Evidence, dict[str, Evaluation]]:
+def comparison() -> Comparison:
     return a_comparison(0.15)
 
 
 @pytest.fixture(scope="module")
-def html(comparison: tuple[Evidence, dict[str, Evaluation]]) -> str:
+def html(comparison: Comparison) -> str:
     return html_report(*comparison)
 
 
 def with_texts(texts: list[tuple[str, str, str]]) -> str:
     """The report of (reference, champion's, challenger's) transcripts."""
-    evidence, evaluations = a_comparison()
+    evidence, evaluations, _ = a_comparison()
     for role, column in (("champion", 1), ("challenger", 2)):
         model = evaluations[role].report.model
         scores = score_pairs([text[0] for text in texts], [text[column] for text in texts])
@@ -86,11 +88,12 @@ def with_texts(texts: list[tuple[str, str, str]]) -> str:
         ]
         evaluations[role] = evaluation(model, rows)
     champion, challenger = evaluations["champion"], evaluations["challenger"]
-    decided = decide(champion, challenger, GatePolicy())
+    found = judge(champion, challenger, GatePolicy())
     values = dict(evidence) | {
-        "decision": decided, "champion": champion.report, "challenger": challenger.report,
+        "decision": found.decision, "champion": champion.report, "challenger": challenger.report,
+        "scores": {role: model_scores(role, one) for role, one in evaluations.items()},
     }  # fmt: skip
-    return html_report(Evidence(**values), evaluations)
+    return html_report(Evidence(**values), evaluations, found.differences)
 
 
 def test_every_tag_is_closed_and_nothing_comes_from_elsewhere(html: str) -> None:
@@ -128,17 +131,13 @@ def test_the_headline_says_what_was_decided(
     assert headline in Page(html_report(*a_comparison(challenger, champion))).text
 
 
-def test_every_rule_is_there_with_its_outcome_and_reason(
-    comparison: tuple[Evidence, dict[str, Evaluation]], html: str
-) -> None:
+def test_every_rule_is_there_with_its_outcome_and_reason(comparison: Comparison, html: str) -> None:
     text = Page(html).text
     for rule in comparison[0].decision.rules:
         assert f"{rule.outcome.upper()} {rule.rule} {' '.join(rule.reason.split())}" in text
 
 
-def test_the_counts_are_those_of_the_reports(
-    comparison: tuple[Evidence, dict[str, Evaluation]], html: str
-) -> None:
+def test_the_counts_are_those_of_the_reports(comparison: Comparison, html: str) -> None:
     text = Page(html).text
     for name, report in (
         ("Challenger", comparison[0].challenger),
@@ -164,7 +163,7 @@ def test_at_most_25_wins_and_losses_are_shown_the_largest_first(html: str) -> No
 
 
 def test_lineage_leads_from_the_sources_to_the_hub_commit(
-    comparison: tuple[Evidence, dict[str, Evaluation]], html: str
+    comparison: Comparison, html: str
 ) -> None:
     evidence, text = comparison[0], Page(html).text
     lineage = text[text.index("Lineage Sources") :]
@@ -174,7 +173,7 @@ def test_lineage_leads_from_the_sources_to_the_hub_commit(
 
 
 def test_recordings_are_embedded_only_when_the_caller_gives_them(
-    comparison: tuple[Evidence, dict[str, Evaluation]], html: str
+    comparison: Comparison, html: str
 ) -> None:
     assert "<audio" not in html
     assert "The policy allows no recordings" in html
@@ -190,7 +189,7 @@ def test_recordings_are_embedded_only_when_the_caller_gives_them(
 
 
 def test_bytes_that_are_no_recording_are_refused(
-    comparison: tuple[Evidence, dict[str, Evaluation]],
+    comparison: Comparison,
 ) -> None:
     with pytest.raises(InputError, match="FLAC, WAV or Ogg"):
         html_report(*comparison, audio=lambda _: b"\xff\xfbMP3")
@@ -221,12 +220,12 @@ def test_a_test_set_without_medical_words_says_so() -> None:
 
 
 def test_one_speaker_and_few_utterances_are_enough_for_a_report() -> None:
-    evidence, evaluations = a_comparison(0.1, 0.8, utterances=10, speakers=1, first=True)
-    assert "Base model" in Page(html_report(evidence, evaluations)).text
+    compared = a_comparison(0.1, 0.8, utterances=10, speakers=1, first=True)
+    assert "Base model" in Page(html_report(*compared)).text
 
 
 def test_curves_are_drawn_as_well_formed_svg_and_only_when_measured(
-    comparison: tuple[Evidence, dict[str, Evaluation]], html: str
+    comparison: Comparison, html: str
 ) -> None:
     drawn = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
     assert len(drawn) == 2
@@ -235,4 +234,4 @@ def test_curves_are_drawn_as_well_formed_svg_and_only_when_measured(
     evidence = comparison[0]
     bare = evidence.run.model_copy(update={"curve": ()})
     silent = evidence.model_copy(update={"run": bare})
-    assert "No curve was recorded" in html_report(silent, comparison[1])
+    assert "No curve was recorded" in html_report(silent, *comparison[1:])

@@ -11,13 +11,15 @@ from rich.text import Text
 
 from tests.fixtures.evaluations import a_comparison
 from whisper_retrain.errors import InputError
+from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.records import Interval, Promotion
+from whisper_retrain.release.scores import points_text
 from whisper_retrain.report.before_after import before_after, markdown_text, terminal_text
 from whisper_retrain.report.diffs import Word, examples, largest, marked, pair_rows
 from whisper_retrain.report.figures import Scale, line_chart, scale_over, track, wer_history_svg
 from whisper_retrain.report.markdown import decision_markdown, table
 
-EVIDENCE, EVALUATIONS = a_comparison(0.3)
+EVIDENCE, EVALUATIONS, DIFFERENCES = a_comparison(0.3)
 BEFORE, AFTER = EVALUATIONS["champion"].rows, EVALUATIONS["challenger"].rows
 
 
@@ -102,7 +104,7 @@ def test_a_curve_needs_two_points() -> None:
 
 
 def test_markdown_has_the_facts_and_no_transcript() -> None:
-    text = decision_markdown(EVIDENCE, EVALUATIONS, "s3://bucket/report.html")
+    text = decision_markdown(EVIDENCE, DIFFERENCES, "s3://bucket/report.html")
     assert text.startswith("# Promote: the challenger becomes the champion")
     for rule in EVIDENCE.decision.rules:
         assert rule.rule in text
@@ -111,6 +113,23 @@ def test_markdown_has_the_facts_and_no_transcript() -> None:
     assert "`s3://bucket/report.html`" in text
     said = {row.reference for row in BEFORE} | {row.hypothesis for row in AFTER}
     assert not [sentence for sentence in said if sentence in text]
+
+
+def test_slices_and_terms_are_those_that_the_gate_judged_by() -> None:
+    """Under another guard error, another least slice and a term of the policy's own."""
+    policy = GatePolicy(guard_alpha=0.01, min_slice_words=400, own_terms=("symptom: heavy",))
+    evidence, _, differences = a_comparison(0.3, policy=policy)
+    (rule,) = [one for one in evidence.decision.rules if one.rule == "slices"]
+    assert f"of {len(differences.slices)} slices" in rule.reason
+    assert rule.interval in [one.interval for one in differences.slices]
+    assert {one.interval.confidence for one in differences.slices} == {0.98}
+    assert min(one.words for one in differences.slices) >= 400
+    assert "heavy" in {one.term for one in differences.terms}
+    text = decision_markdown(evidence, differences)
+    slices = text[text.index("## Slices") : text.index("## Medical terms")]
+    assert slices.count("\n| ") == 2 + 1 + len(differences.slices), "header and the whole test set"
+    (improvement,) = [one for one in evidence.decision.rules if one.rule == "improvement"]
+    assert points_text(improvement.figure) in slices.splitlines()[4]
 
 
 def test_a_bar_in_a_cell_cannot_break_a_markdown_table() -> None:

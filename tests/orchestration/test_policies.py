@@ -56,7 +56,8 @@ JOBS: tuple[Job, ...] = (
     TrainingJob(dataset=EVIDENCE.dataset, base_model=MODEL, config=TrainingConfig()),
     plan_evaluation(MODEL, EVIDENCE.dataset, DecodingConfig()),
     DecisionJob(
-        reports=REPORTS, guard=None, policy=GatePolicy(), looks=0, first_champion=True
+        reports=REPORTS, baseline=None, guard=None, policy=GatePolicy(), looks=0,
+        first_champion=True,
     ),
     ReleaseJob(evidence=EVIDENCE, release=ReleaseConfig(repo="demo/a")),
 )  # fmt: skip

@@ -8,6 +8,7 @@ challenger worse, and only when all pass is the answer `promote`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from whisper_retrain.evaluation.lexicon import default_lexicon
@@ -16,12 +17,15 @@ from whisper_retrain.gate import rules, safety_rules
 from whisper_retrain.gate.comparable import check_comparable
 from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.gate.rules import Evidence
+from whisper_retrain.gate.slices import SliceComparison
+from whisper_retrain.gate.terms import TermChange
 from whisper_retrain.records import (
     Decision,
     EvaluationReport,
     Job,
     Outcome,
     Pair,
+    Record,
     RuleOutcome,
 )
 
@@ -46,10 +50,29 @@ class DecisionJob(Job):
     version: ClassVar[str] = "v1"
 
     reports: Pair[EvaluationReport]
+    baseline: EvaluationReport | None
+    """Of the base model, for reading only, where it is not the champion."""
     guard: Pair[EvaluationReport] | None
     policy: GatePolicy
     looks: int
     first_champion: bool
+
+
+class Differences(Record):
+    """Where the challenger differs from the champion, as the gate measured it for its rules."""
+
+    slices: tuple[SliceComparison, ...]
+    """The worst change first; intervals and significance at the policy's guard error."""
+    terms: tuple[TermChange, ...]
+    """Medical terms, the policy's own ones too; the most forgotten first."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A decision, and what was measured on the way to it."""
+
+    decision: Decision
+    differences: Differences
 
 
 def decide(
@@ -61,7 +84,28 @@ def decide(
     first_champion: bool = False,
     guard: tuple[Evaluation, Evaluation] | None = None,
 ) -> Decision:
-    """The decision, with every rule's figure, interval, bound and outcome.
+    """The decision of `judge` alone."""
+    judgement = judge(
+        champion,
+        challenger,
+        policy,
+        looks=looks,
+        first_champion=first_champion,
+        guard=guard,
+    )
+    return judgement.decision
+
+
+def judge(
+    champion: Evaluation,
+    challenger: Evaluation,
+    policy: GatePolicy,
+    *,
+    looks: int = 0,
+    first_champion: bool = False,
+    guard: tuple[Evaluation, Evaluation] | None = None,
+) -> Judgement:
+    """The decision with every rule's figure, interval, bound and outcome, and its differences.
 
     `looks` counts the earlier looks at this test set within a year; `guard` holds champion and
     challenger on general speech. For a first champion, `champion` is the evaluation of the base
@@ -74,7 +118,7 @@ def decide(
     evidence = Evidence(champion, challenger, policy, looks, guard, lexicon)
     outcomes = [outcome for rule in RULES for outcome in rule(evidence)] + _shadow(policy)
     verdict = _verdict(outcomes)
-    return Decision(
+    decision = Decision(
         outcome=verdict,
         champion_report=champion.report.digest,
         challenger_report=challenger.report.digest,
@@ -85,6 +129,8 @@ def decide(
         first_champion=first_champion,
         looks=looks,
     )
+    differences = Differences(slices=tuple(evidence.slices), terms=tuple(evidence.terms))
+    return Judgement(decision, differences)
 
 
 def _shadow(policy: GatePolicy) -> list[RuleOutcome]:

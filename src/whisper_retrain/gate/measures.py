@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Literal
+from math import isfinite
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from whisper_retrain.evaluation.rows import Evaluation, Row
 from whisper_retrain.evaluation.tiers import Tier
 from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.gate.statistics import Comparison, Paired, compare, rate_interval
-from whisper_retrain.records import Counts, Interval
+from whisper_retrain.records import Counts, Interval, Metric, ModelScores, Score
 
 Measure = Literal["words", "raw", "characters", "medical"] | Tier
 
@@ -57,6 +58,20 @@ def block_views(rows: Sequence[Row]) -> dict[str, Sequence[Hashable]]:
         "speaker": [("known", r.speaker) if r.speaker else ("row", r.id) for r in rows],
         "phrase": [("known", r.phrase) if r.phrase else ("row", r.id) for r in rows],
     }
+
+
+def model_scores(role: str, evaluation: Evaluation) -> ModelScores:
+    """The figures of one model with their 95 % intervals, for people to read."""
+    scores = {metric: _score(evaluation, metric) for metric in get_args(Metric)}
+    return ModelScores(role=role, model=evaluation.report.model, scores=scores)
+
+
+def _score(evaluation: Evaluation, metric: Metric) -> Score:
+    counts: Counts = getattr(evaluation.report, metric)
+    if not counts.reference_length or not isfinite(counts.error_rate):
+        return Score(figure=None, counts=counts)
+    interval = measure_interval(evaluation, metric)
+    return Score(figure=counts.error_rate, interval=interval, counts=counts)
 
 
 def measure_interval(

@@ -18,6 +18,7 @@ from whisper_retrain.gate.measures import Measure, block_views, compare_measure,
 from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.gate.slices import SliceComparison, compare_slices
 from whisper_retrain.gate.statistics import MIN_BLOCKS, Comparison
+from whisper_retrain.gate.terms import TermChange, term_changes
 from whisper_retrain.gate.wording import interval_text, points
 from whisper_retrain.gate.worst import compare_worst_speakers
 from whisper_retrain.normalizer import normalize
@@ -45,6 +46,17 @@ class Evidence:
     def right(self) -> list[Row]:
         """The challenger's rows by id."""
         return ordered(self.challenger)
+
+    @cached_property
+    def slices(self) -> list[SliceComparison]:
+        """The parts of the test set that are looked at, the worst change first."""
+        alpha, least = self.policy.guard_alpha, self.policy.min_slice_words
+        return compare_slices(self.left, self.right, alpha=alpha, min_words=least)
+
+    @cached_property
+    def terms(self) -> list[TermChange]:
+        """Every medical term of the references, the most forgotten first."""
+        return term_changes(self.left, self.right, self.lexicon)
 
     @property
     def speakers(self) -> set[str]:
@@ -192,9 +204,7 @@ def general_speech(evidence: Evidence) -> list[RuleOutcome]:
 def slices(evidence: Evidence) -> list[RuleOutcome]:
     """No slice surely worse; the large ones surely not much worse."""
     policy = evidence.policy
-    found = compare_slices(
-        evidence.left, evidence.right, alpha=policy.guard_alpha, min_words=policy.min_slice_words
-    )
+    found = evidence.slices
     if not found:
         return []
     harmed = [part for part in found if part.significant]

@@ -6,7 +6,7 @@ from math import comb
 
 from whisper_retrain.gate.rules import Evidence
 from whisper_retrain.gate.safety import KINDS, Change, compare_safety
-from whisper_retrain.gate.terms import HIGH_RISK, TermChange, term_changes
+from whisper_retrain.gate.terms import HIGH_RISK, TermChange
 from whisper_retrain.gate.wording import listing
 from whisper_retrain.records import ProbeResult, RuleOutcome
 
@@ -57,7 +57,7 @@ def newly_broken(evidence: Evidence) -> list[RuleOutcome]:
     policy = evidence.policy
     watched = [
         change
-        for change in term_changes(evidence.left, evidence.right, evidence.lexicon)
+        for change in evidence.terms
         if change.tier in HIGH_RISK and change.occurrences >= policy.min_term_occurrences
     ]
     sure = policy.guard_alpha / max(1, len(watched))

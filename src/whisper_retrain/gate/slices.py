@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
 
@@ -26,14 +25,13 @@ from whisper_retrain.gate.statistics import (
     block_totals,
     student_quantile,
 )
-from whisper_retrain.records import Interval
+from whisper_retrain.records import Interval, Record
 
 DURATIONS_S = (2.0, 4.0, 8.0)
 NOISE_DB = (15.0, 30.0)
 
 
-@dataclass(frozen=True)
-class SliceComparison:
+class SliceComparison(Record):
     """One slice under both models."""
 
     name: str
@@ -72,7 +70,7 @@ def mark_significant(found: Sequence[SliceComparison], alpha: float) -> list[Sli
     marked, open_ = [], True
     for rank, part in enumerate(ordered):
         open_ = open_ and part.harm <= alpha / (len(ordered) - rank)
-        marked.append(SliceComparison(**vars(part) | {"significant": open_}))
+        marked.append(part.model_copy(update={"significant": open_}))
     return marked
 
 

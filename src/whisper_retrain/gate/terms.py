@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from whisper_retrain.evaluation.lexicon import Lexicon, default_lexicon
 from whisper_retrain.evaluation.rows import Row
 from whisper_retrain.evaluation.tiers import Tier
 from whisper_retrain.normalizer import normalize
+from whisper_retrain.records import Record
 
 HIGH_RISK: tuple[Tier, ...] = ("drug", "diagnosis")
 """Tiers whose terms are watched one by one."""
 
 
-@dataclass
-class TermChange:
+class TermChange(Record):
     """One term over the whole test set."""
 
     term: str
     tier: Tier | None
-    occurrences: int = 0
-    before: int = 0
+    occurrences: int
+    before: int
     """Occurrences that the champion got right."""
-    after: int = 0
+    after: int
     """Occurrences that the challenger got right."""
-    new: list[str] = field(default_factory=list)
+    new: tuple[str, ...] = ()
     """Ids of utterances where only the champion got all of them right."""
-    fixed: list[str] = field(default_factory=list)
+    fixed: tuple[str, ...] = ()
     """Ids of utterances where only the challenger did."""
+
+
+class Heard(NamedTuple):
+    """One term in one utterance: how often it was said, and how often each model got it right."""
+
+    id: str
+    said: int
+    before: int
+    after: int
 
 
 def term_changes(
@@ -41,30 +50,28 @@ def term_changes(
     hypothesis, wherever that is.
     """
     lexicon = lexicon or default_lexicon()
-    changes: dict[str, TermChange] = {}
+    found: dict[str, list[Heard]] = defaultdict(list)
     for left, right in zip(champion, challenger, strict=True):
         said = _terms(left.reference, lexicon)
-        heard = _terms(left.hypothesis, lexicon), _terms(right.hypothesis, lexicon)
+        before, after = _terms(left.hypothesis, lexicon), _terms(right.hypothesis, lexicon)
         for token, times in said.items():
-            _add(changes, token, times, tuple(min(times, h[token]) for h in heard), left.id)
-    for token, change in changes.items():
-        change.tier = lexicon.tiers.get(token.replace("_", " "))
-    return sorted(changes.values(), key=lambda change: (change.after - change.before, change.term))
+            heard = Heard(left.id, times, min(times, before[token]), min(times, after[token]))
+            found[token.replace("_", " ")].append(heard)
+    changes = [_change(term, heard, lexicon.tiers.get(term)) for term, heard in found.items()]
+    return sorted(changes, key=lambda change: (change.after - change.before, change.term))
 
 
 def _terms(text: str, lexicon: Lexicon) -> Counter[str]:
     return Counter(lexicon.find(normalize(text)))
 
 
-def _add(
-    changes: dict[str, TermChange], token: str, times: int, right: tuple[int, ...], row_id: str
-) -> None:
-    change = changes.setdefault(token, TermChange(token.replace("_", " "), None))
-    before, after = right
-    change.occurrences += times
-    change.before += before
-    change.after += after
-    if after < times == before:
-        change.new.append(row_id)
-    if before < times == after:
-        change.fixed.append(row_id)
+def _change(term: str, heard: Sequence[Heard], tier: Tier | None) -> TermChange:
+    return TermChange(
+        term=term,
+        tier=tier,
+        occurrences=sum(one.said for one in heard),
+        before=sum(one.before for one in heard),
+        after=sum(one.after for one in heard),
+        new=tuple(one.id for one in heard if one.after < one.said == one.before),
+        fixed=tuple(one.id for one in heard if one.before < one.said == one.after),
+    )

@@ -6,18 +6,16 @@ Knows nothing of the Hub itself; `huggingface_hub` only gives the front matter i
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from whisper_retrain.config import REPO_PATTERN, ReleaseConfig
-from whisper_retrain.records import RuleOutcome, SourceRevision
+from whisper_retrain.records import ModelScores, RuleOutcome, SourceRevision
 from whisper_retrain.release.evidence import Evidence
 from whisper_retrain.release.scores import (
     METRIC_NAMES,
     NOT_MEASURED,
     ROLE_NAMES,
-    ModelScores,
     percent_text,
     points_text,
     score_text,
@@ -29,19 +27,14 @@ TASK = "automatic-speech-recognition"
 COMMIT = r"[0-9a-f]{40}"
 
 
-def model_card(
-    evidence: Evidence,
-    scores: Mapping[str, ModelScores],
-    config: ReleaseConfig,
-    report_uri: str | None = None,
-) -> str:
-    """Markdown with front matter (model-index included); `scores` by role, challenger first."""
-    values = _values(evidence, scores, config) | {"report_uri": report_uri}
+def model_card(evidence: Evidence, config: ReleaseConfig, report_uri: str | None = None) -> str:
+    """Markdown with front matter (model-index included)."""
+    values = _values(evidence, config) | {"report_uri": report_uri}
     text = re.sub(r"\n{3,}", "\n\n", render(TEMPLATES, "model_card.md.jinja", **values))
-    return f"---\n{_front_matter(evidence, scores['challenger'], config)}\n---\n\n{text}"
+    return f"---\n{_front_matter(evidence, config)}\n---\n\n{text}"
 
 
-def _front_matter(evidence: Evidence, scores: ModelScores, config: ReleaseConfig) -> str:
+def _front_matter(evidence: Evidence, config: ReleaseConfig) -> str:
     from huggingface_hub import ModelCardData
 
     base = evidence.run.base_model
@@ -55,7 +48,7 @@ def _front_matter(evidence: Evidence, scores: ModelScores, config: ReleaseConfig
         model_name=config.repo.split("/")[-1],
         pipeline_tag=TASK,
         tags=["whisper", "medical", "not-for-clinical-use"],
-        eval_results=_eval_results(evidence, scores, sources),
+        eval_results=_eval_results(evidence, evidence.scores_of("challenger"), sources),
     )
     return str(data.to_yaml(line_break="\n"))
 
@@ -91,11 +84,9 @@ def _eval_results(
     ]
 
 
-def _values(
-    evidence: Evidence, scores: Mapping[str, ModelScores], config: ReleaseConfig
-) -> dict[str, Any]:
-    base, report = evidence.run.base_model, evidence.challenger
-    interval = scores["challenger"].scores["words"].interval
+def _values(evidence: Evidence, config: ReleaseConfig) -> dict[str, Any]:
+    base, report, scores = evidence.run.base_model, evidence.challenger, evidence.scores
+    interval = evidence.scores_of("challenger").scores["words"].interval
     return {
         "name": config.repo.split("/")[-1],
         "repo": config.repo,

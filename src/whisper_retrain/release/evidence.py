@@ -9,23 +9,27 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from whisper_retrain.config import ReleaseConfig
-from whisper_retrain.errors import IntegrityError
+from whisper_retrain.errors import InputError, IntegrityError
 from whisper_retrain.records import (
+    Artifact,
     DatasetRevision,
     Decision,
     EvaluationReport,
     Job,
+    ModelScores,
     Record,
     TrainingRun,
     canonical_json,
 )
 
+MEASURE_AGAIN = "run the retraining again: the gate measures anew, and nothing is trained twice"
+
 
 class Evidence(Record):
-    """A decision with the records it rests on.
+    """A decision with the records it rests on, and the figures that all who speak of it show.
 
     `champion` is the report of the model that the challenger was compared with: of the base model
     when `decision.first_champion`. `baseline` is the base model's, for reading only.
@@ -37,6 +41,12 @@ class Evidence(Record):
     baseline: EvaluationReport | None = None
     run: TrainingRun
     dataset: DatasetRevision
+    scores: dict[str, ModelScores] = Field(default_factory=dict)
+    """Role -> figures with intervals, the challenger first; an earlier version kept none."""
+    differences: Artifact | None = None
+    """The gate's slices and terms: a `Differences`."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"scores", "differences"})
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
@@ -65,6 +75,21 @@ class Evidence(Record):
                     remedy="pass the records of one and the same retraining",
                 )
         return self
+
+    @property
+    def against(self) -> str:
+        """The role that the challenger was compared with."""
+        return "baseline" if self.decision.first_champion else "champion"
+
+    def scores_of(self, role: str) -> ModelScores:
+        """The figures of a role; InputError where an earlier version kept none."""
+        if role not in self.scores:
+            raise InputError(
+                "this evidence was stored by an earlier version, without the models' figures",
+                where=f"decision {self.decision.digest}, {role}",
+                remedy=MEASURE_AGAIN,
+            )
+        return self.scores[role]
 
     @property
     def compared(self) -> dict[str, EvaluationReport]:

@@ -1,16 +1,13 @@
-"""Figures with intervals, from the stored rows of the reports that a decision rests on.
-
-The same rows always give the same intervals, to the last digit. Knows nothing of models.
-"""
+"""What a decision rests on and is too large for the evidence itself: rows, and differences."""
 
 from __future__ import annotations
 
 from whisper_retrain.edges.store import ObjectStore
+from whisper_retrain.errors import InputError
 from whisper_retrain.evaluation.jobs import load_evaluation
 from whisper_retrain.evaluation.rows import Evaluation
-from whisper_retrain.gate.measures import measure_interval
-from whisper_retrain.release.evidence import Evidence
-from whisper_retrain.release.scores import METRIC_NAMES, ModelScores, scores_of
+from whisper_retrain.gate.decision import Differences
+from whisper_retrain.release.evidence import MEASURE_AGAIN, Evidence
 
 
 def evaluations_of(store: ObjectStore, evidence: Evidence) -> dict[str, Evaluation]:
@@ -18,17 +15,12 @@ def evaluations_of(store: ObjectStore, evidence: Evidence) -> dict[str, Evaluati
     return {role: load_evaluation(store, report) for role, report in evidence.compared.items()}
 
 
-def measured(evaluations: dict[str, Evaluation]) -> dict[str, ModelScores]:
-    """Role -> figures with 95 % block bootstrap intervals."""
-    return {
-        role: scores_of(
-            role,
-            evaluation.report,
-            {
-                metric: measure_interval(evaluation, metric)
-                for metric in METRIC_NAMES
-                if getattr(evaluation.report, metric).reference_length
-            },
+def differences_of(store: ObjectStore, evidence: Evidence) -> Differences:
+    """Slices and terms as the gate measured them."""
+    if evidence.differences is None:
+        raise InputError(
+            "this evidence was stored by an earlier version, without slices and terms",
+            where=f"decision {evidence.decision.digest}",
+            remedy=MEASURE_AGAIN,
         )
-        for role, evaluation in evaluations.items()
-    }
+    return Differences.model_validate_json(store.read(store.key(evidence.differences.uri)))

@@ -11,8 +11,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from whisper_retrain.records import Decision, Promotion, Record
-from whisper_retrain.release.scores import ModelScores, score_text, short
+from whisper_retrain.records import Decision, ModelScores, Promotion, Record
+from whisper_retrain.release.scores import score_text, short
 
 Event = Literal["model.promoted", "model.rolled-back", "challenger.rejected"]
 """A failed retraining is told by an automation on Prefect's own events: they come from a crash too,

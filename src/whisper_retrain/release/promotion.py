@@ -7,7 +7,7 @@ Knows nothing of torch or transformers: the probe runs them in a child process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,7 +19,7 @@ from whisper_retrain.records import Checkpoint, Promotion
 from whisper_retrain.release.card import model_card
 from whisper_retrain.release.evidence import Evidence, lineage_bytes
 from whisper_retrain.release.notifications import model_promoted
-from whisper_retrain.release.scores import ModelScores, percent_text, short
+from whisper_retrain.release.scores import percent_text, short
 from whisper_retrain.release.transaction import (
     Edges,
     Intent,
@@ -40,7 +40,6 @@ Probe = Callable[[Path], str]
 
 def promote(
     evidence: Evidence,
-    scores: Mapping[str, ModelScores],
     probe: Probe,
     config: ReleaseConfig,
     edges: Edges,
@@ -48,8 +47,7 @@ def promote(
 ) -> Promotion:
     """Publish a challenger that the gate promoted, and make it the champion.
 
-    `scores` by role, with intervals, for the card and the notification. `probe` must say the same
-    of the checkpoint before the push and of what was published.
+    `probe` must say the same of the checkpoint before the push and of what was published.
     Raises ConflictError when champion or head changed meanwhile, PermanentError when what was
     published does not do what the checkpoint does; in neither case a tag has moved.
     """
@@ -66,14 +64,14 @@ def promote(
         checkpoint = folder / "checkpoint"
         download_checkpoint(edges.store, evidence.run.checkpoint, checkpoint)
         expected = probe(checkpoint)
-        revision, parent = _publish(evidence, scores, checkpoint, config, edges, report_uri)
+        revision, parent = _publish(evidence, checkpoint, config, edges, report_uri)
         published = edges.hub.download(config.repo, revision, folder / "published")
         _verify(evidence.run.checkpoint, published, probe, expected, f"{config.repo}@{revision}")
-    promotion = _promotion(evidence, scores, config, edges, (revision, parent, previous))
+    promotion = _promotion(evidence, config, edges, (revision, parent, previous))
     links = {"model": edges.hub.url(config.repo, revision)}
     links |= {"report": report_uri} if report_uri else {}
-    old = next(scores[role] for role in ("champion", "baseline") if role in scores)
-    notification = model_promoted(promotion, scores["challenger"], old, links)
+    new, old = evidence.scores_of("challenger"), evidence.scores_of(evidence.against)
+    notification = model_promoted(promotion, new, old, links)
     return carry_out(Intent(key=key, promotion=promotion, notification=notification), edges)
 
 
@@ -108,7 +106,6 @@ def _champion_as_judged(evidence: Evidence, config: ReleaseConfig, edges: Edges)
 
 def _publish(
     evidence: Evidence,
-    scores: Mapping[str, ModelScores],
     checkpoint: Path,
     config: ReleaseConfig,
     edges: Edges,
@@ -126,13 +123,15 @@ def _publish(
     files: dict[str, Path | bytes] = {
         name: checkpoint / name for name in evidence.run.checkpoint.files
     }
-    files[CARD] = model_card(evidence, scores, config, report_uri).encode()
+    files[CARD] = model_card(evidence, config, report_uri).encode()
     files[LINEAGE] = lineage_bytes(evidence)
-    return hub.commit(repo, files, _message(evidence, scores), head), head
+    return hub.commit(repo, files, _message(evidence), head), head
 
 
-def _message(evidence: Evidence, scores: Mapping[str, ModelScores]) -> str:
-    figures = {role: percent_text(one.scores["words"].figure) for role, one in scores.items()}
+def _message(evidence: Evidence) -> str:
+    figures = {
+        role: percent_text(one.scores["words"].figure) for role, one in evidence.scores.items()
+    }
     before = ", ".join(f"{role} {wer}" for role, wer in figures.items() if role != "challenger")
     return "\n".join(
         [
@@ -174,14 +173,13 @@ def _verify(
 
 def _promotion(
     evidence: Evidence,
-    scores: Mapping[str, ModelScores],
     config: ReleaseConfig,
     edges: Edges,
     revisions: tuple[str, str | None, str | None],
 ) -> Promotion:
     revision, parent, previous = revisions
     now = edges.clock.now()
-    wer = scores["challenger"].scores["words"]
+    wer = evidence.scores_of("challenger").scores["words"]
     return Promotion(
         kind="promotion",
         repo=config.repo,

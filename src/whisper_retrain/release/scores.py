@@ -5,14 +5,7 @@ Figures are fractions; only the functions ending in `_text` make percentages. Kn
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from math import isfinite
-from typing import Literal
-
-from whisper_retrain.records import Counts, EvaluationReport, Interval, ModelRef, Record
-
-Metric = Literal["words", "raw", "medical", "characters"]
-Role = Literal["challenger", "champion", "baseline"]
+from whisper_retrain.records import Interval, Metric, Score
 
 METRIC_NAMES: dict[Metric, str] = {
     "words": "WER, normalised",
@@ -26,36 +19,6 @@ ROLE_NAMES: dict[str, str] = {
     "baseline": "Base model",
 }
 NOT_MEASURED = "–"
-
-
-class Score(Record):
-    """One figure of one model; None where the test set has no such words."""
-
-    figure: float | None
-    interval: Interval | None = None
-    counts: Counts
-
-
-class ModelScores(Record):
-    """The figures of one model on the test set."""
-
-    role: str
-    model: ModelRef
-    scores: dict[str, Score]
-
-
-def scores_of(
-    role: str, report: EvaluationReport, intervals: Mapping[str, Interval] | None = None
-) -> ModelScores:
-    """The four figures of a report, with the intervals that are known by metric."""
-    known = intervals or {}
-    scores = {}
-    for metric in METRIC_NAMES:
-        counts: Counts = getattr(report, metric)
-        rate = counts.error_rate
-        figure = rate if counts.reference_length and isfinite(rate) else None
-        scores[metric] = Score(figure=figure, interval=known.get(metric), counts=counts)
-    return ModelScores(role=role, model=report.model, scores=scores)
 
 
 def percent_text(fraction: float | None, digits: int = 1) -> str:

@@ -8,23 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from whisper_retrain.evaluation.rows import Row
-from whisper_retrain.gate.measures import block_views, paired
-from whisper_retrain.gate.slices import SliceComparison, compare_slices
-from whisper_retrain.gate.statistics import compare
-from whisper_retrain.records import Interval, RuleOutcome
+from whisper_retrain.gate.slices import SliceComparison
+from whisper_retrain.records import Interval, Metric, ModelScores, RuleOutcome
+from whisper_retrain.release.evidence import Evidence
 from whisper_retrain.release.scores import (
     ROLE_NAMES,
-    ModelScores,
     interval_text,
     percent_text,
     points_text,
 )
 from whisper_retrain.report.figures import Scale, Track, scale_over, track
 
-ALPHA = 0.025
-REPLICATES = 2_000
-MIN_SLICE_WORDS = 50
 MAX_SLICES = 12
 """Shown of one kind: the worst changes."""
 
@@ -64,7 +58,7 @@ def rule_figure(rule: RuleOutcome) -> Figure | None:
     return Figure((bar,), _point_ticks(scale), scale.position(0.0), bound)
 
 
-def score_figure(scores: Mapping[str, ModelScores], metric: str) -> Figure | None:
+def score_figure(scores: Mapping[str, ModelScores], metric: Metric) -> Figure | None:
     """One metric of all models on one scale from zero; None where nothing could be measured."""
     known = {role: one.scores[metric] for role, one in scores.items()}
     figures = {role: one.figure for role, one in known.items() if one.figure is not None}
@@ -86,30 +80,41 @@ def score_figure(scores: Mapping[str, ModelScores], metric: str) -> Figure | Non
     return Figure(bars, tuple((scale.position(t), f"{100 * t:g}") for t in scale.ticks))
 
 
-def all_slices(before: Sequence[Row], after: Sequence[Row]) -> list[SliceComparison]:
-    """The whole test set, then the gate's slices with the worst change first."""
-    found = compare(
-        paired(before, after, "words"), block_views(before), alpha=ALPHA, replicates=REPLICATES
-    )
-    pairs = paired(before, after, "words")
-    words = max(float(pairs.words.sum()), 1.0)
-    whole = SliceComparison(
-        name="all",
-        value="Whole test set",
-        utterances=len(before),
-        words=int(words),
-        champion=float(pairs.errors_a.sum()) / words,
-        challenger=float(pairs.errors_b.sum()) / words,
-        difference=found.difference,
-        interval=found.interval,
-        harm=1.0,
-        significant=found.interval.low > 0,
-    )
-    return [whole, *compare_slices(before, after, alpha=ALPHA, min_words=MIN_SLICE_WORDS)]
+def with_the_whole(evidence: Evidence, slices: Sequence[SliceComparison]) -> list[SliceComparison]:
+    """The gate's slices, after the whole test set as its improvement rule measured it.
+
+    Without the whole where that rule measured nothing: the test set was used up.
+    """
+    rules = [rule for rule in evidence.decision.rules if rule.rule == "improvement"]
+    before, after = (evidence.scores_of(role) for role in (evidence.against, "challenger"))
+    whole = [
+        SliceComparison(
+            name="all",
+            value="Whole test set",
+            utterances=evidence.challenger.utterances,
+            words=evidence.challenger.words.reference_length,
+            champion=before.scores["words"].figure or 0.0,
+            challenger=after.scores["words"].figure or 0.0,
+            difference=rule.figure,
+            interval=rule.interval,
+            harm=1.0,
+            significant=rule.interval.low > 0,
+        )
+        for rule in rules
+        if rule.interval is not None and rule.figure is not None
+    ]
+    return [*whole, *slices]
+
+
+def slice_confidence(slices: Sequence[SliceComparison]) -> str:
+    """The confidence of the slices' intervals: "90 %"; nothing without slices."""
+    return f"{100 * slices[0].interval.confidence:.3g} %" if slices else ""
 
 
 def slice_figures(slices: Sequence[SliceComparison]) -> dict[str, Figure]:
     """Kind of slice -> forest plot; all share one scale, so that they can be compared."""
+    if not slices:
+        return {}
     scale = _forest_scale(slices)
     kinds: dict[str, list[Bar]] = {}
     for one in slices:
@@ -130,7 +135,7 @@ def slice_figures(slices: Sequence[SliceComparison]) -> dict[str, Figure]:
 
 
 def _forest_scale(slices: Sequence[SliceComparison]) -> Scale:
-    """Wide enough for the whole test set's interval and every estimate; wider ones are cut."""
+    """Wide enough for the first interval and every estimate; wider intervals are cut."""
     whole = slices[0].interval
     reach = max(abs(whole.low), abs(whole.high), 0.005)
     limit = max(1.5 * reach, 1.2 * max(abs(one.difference) for one in slices))

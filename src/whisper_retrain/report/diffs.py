@@ -14,7 +14,7 @@ import jiwer
 
 from whisper_retrain.errors import InputError
 from whisper_retrain.evaluation.rows import Row
-from whisper_retrain.gate.terms import TermChange, term_changes
+from whisper_retrain.gate.terms import TermChange
 from whisper_retrain.normalizer import normalize
 
 Mark = Literal["equal", "substitute", "delete", "insert"]
@@ -82,16 +82,10 @@ def pair_rows(before: Sequence[Row], after: Sequence[Row]) -> list[Change]:
     return [Change(left[key], right[key]) for key in sorted(left)]
 
 
-def sides(changes: Sequence[Change]) -> tuple[list[Row], list[Row]]:
-    """The champion's rows and the challenger's, in the same order."""
-    return [change.before for change in changes], [change.after for change in changes]
-
-
 def learned_and_forgotten(
-    changes: Sequence[Change],
+    terms: Sequence[TermChange],
 ) -> tuple[list[TermChange], list[TermChange]]:
     """Medical terms that the challenger hears right more often, and less often; most first."""
-    terms = term_changes(*sides(changes))
     learned = [term for term in reversed(terms) if term.after > term.before]
     return learned, [term for term in terms if term.after < term.before]
 

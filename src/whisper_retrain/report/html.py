@@ -11,25 +11,25 @@ from collections.abc import Callable, Mapping, Sequence
 
 from whisper_retrain.errors import InputError
 from whisper_retrain.evaluation.rows import Evaluation
+from whisper_retrain.gate.decision import Differences
 from whisper_retrain.records import CurvePoint, Decision, EvaluationReport, Promotion, RuleOutcome
 from whisper_retrain.release.evidence import Evidence
-from whisper_retrain.release.measured import measured
 from whisper_retrain.release.notifications import NON_CLINICAL
 from whisper_retrain.release.scores import METRIC_NAMES, ROLE_NAMES, percent_text, points_text
 from whisper_retrain.report.bars import (
     Figure,
-    all_slices,
     glued,
     rule_figure,
     score_figure,
+    slice_confidence,
     slice_figures,
+    with_the_whole,
 )
 from whisper_retrain.report.diffs import (
     Change,
     largest,
     learned_and_forgotten,
     pair_rows,
-    sides,
 )
 from whisper_retrain.report.figures import TEMPLATES, line_chart
 from whisper_retrain.templating import render
@@ -44,16 +44,20 @@ _AUDIO_TYPES = {b"fLaC": "audio/flac", b"RIFF": "audio/wav", b"OggS": "audio/ogg
 def html_report(
     evidence: Evidence,
     evaluations: Mapping[str, Evaluation],
+    differences: Differences,
     *,
     audio: Audio | None = None,
     promotion: Promotion | None = None,
 ) -> str:
-    """The report; `evaluations` by role as `evaluations_of` gives them, the challenger first."""
-    compared = "baseline" if evidence.decision.first_champion else "champion"
+    """The report; `evaluations` by role as `evaluations_of` gives them.
+
+    Figures, slices and terms are the gate's own; only the transcripts are read from the rows.
+    """
+    compared = evidence.against
     changes = pair_rows(evaluations[compared].rows, evaluations["challenger"].rows)
     wins, losses = largest(changes)
-    learned, forgotten = learned_and_forgotten(changes)
-    scores, rules = measured(dict(evaluations)), shown_rules(evidence.decision, changes)
+    learned, forgotten = learned_and_forgotten(differences.terms)
+    scores, rules = evidence.scores, shown_rules(evidence.decision, changes)
     heard = [*wins, *losses, *(change for _, _, named in rules for change in named)]
     return render(
         TEMPLATES,
@@ -68,7 +72,8 @@ def html_report(
         rules=rules,
         shown_reasons=SHOWN_REASONS,
         score_figures={metric: score_figure(scores, metric) for metric in METRIC_NAMES},
-        slices=slice_figures(all_slices(*sides(changes))),
+        slices=slice_figures(with_the_whole(evidence, differences.slices)),
+        slice_confidence=slice_confidence(differences.slices),
         learned=learned,
         forgotten=forgotten,
         behaviour=behaviour_rows(evidence.compared),

@@ -7,25 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from whisper_retrain.evaluation.rows import Evaluation
+from whisper_retrain.gate.decision import Differences
 from whisper_retrain.gate.slices import SliceComparison
 from whisper_retrain.gate.terms import TermChange
-from whisper_retrain.records import Decision, RuleOutcome
+from whisper_retrain.records import Decision, ModelScores, RuleOutcome
 from whisper_retrain.release.evidence import Evidence
-from whisper_retrain.release.measured import measured
 from whisper_retrain.release.notifications import NON_CLINICAL
 from whisper_retrain.release.scores import (
     METRIC_NAMES,
     NOT_MEASURED,
     ROLE_NAMES,
-    ModelScores,
     percent_text,
     points_text,
     score_text,
     short,
 )
-from whisper_retrain.report.bars import all_slices
-from whisper_retrain.report.diffs import learned_and_forgotten, pair_rows, sides
+from whisper_retrain.report.bars import with_the_whole
+from whisper_retrain.report.diffs import learned_and_forgotten
 
 HEADLINES = {
     "promote": "Promote: the challenger becomes the champion",
@@ -36,23 +34,21 @@ MAX_REASONS, MAX_SLICES, MAX_TERMS = 6, 25, 20
 
 
 def decision_markdown(
-    evidence: Evidence, evaluations: Mapping[str, Evaluation], report_uri: str | None = None
+    evidence: Evidence, differences: Differences, report_uri: str | None = None
 ) -> str:
-    """Decision, reasons, scores, rules, slices, terms and lineage; `evaluations` by role."""
-    compared = "baseline" if evidence.decision.first_champion else "champion"
-    changes = pair_rows(evaluations[compared].rows, evaluations["challenger"].rows)
-    learned, forgotten = learned_and_forgotten(changes)
+    """Decision, reasons, scores, rules, slices, terms and lineage."""
+    learned, forgotten = learned_and_forgotten(differences.terms)
     parts = [
         f"# {HEADLINES[evidence.decision.outcome]}",
         _list(shown_reasons(evidence.decision)),
         f"> {NON_CLINICAL}",
         *([f"Report: `{report_uri}`"] if report_uri else []),
         "## Scores",
-        score_table(measured(dict(evaluations))),
+        score_table(evidence.scores),
         "## Rules",
         rule_table(evidence.decision.rules),
         "## Slices",
-        slice_table(all_slices(*sides(changes)), compared),
+        slice_table(with_the_whole(evidence, differences.slices), evidence.against),
         "## Medical terms",
         _terms("Learned", learned),
         _terms("Forgotten", forgotten),
