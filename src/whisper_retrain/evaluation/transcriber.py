@@ -1,4 +1,4 @@
-"""The port through which everybody hears a model: the gate, the release's verification, the web page.
+"""The port through which everybody hears a model: gate, verification of a release, web page.
 
 A runtime is a module beside this one that loads a model directory and answers as `Transcriber`
 does; `transformers_runtime` is the one there is. Imports nothing heavy.
