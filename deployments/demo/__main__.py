@@ -13,14 +13,14 @@ from prefect.client.schemas.objects import FlowRun
 from rich.console import Console
 
 from deployments.demo.prepare import deploy, publish
-from deployments.demo.summary import (
+from deployments.terminal.summary import (
     fetch,
     last_run_facts,
     print_links,
     print_summary,
     write_last_run,
 )
-from deployments.demo.watch import (
+from deployments.terminal.watch import (
     PeakMemory,
     follow,
     subflow_runs,

@@ -109,7 +109,7 @@ class _LogPrinter:
 
 
 def wait_for_notification(file: Path, notification_id: str, console: Console) -> dict[str, Any]:
-    """The notification as the demo's receiver got it; TimeoutError when none came."""
+    """The notification as the stack's receiver got it; TimeoutError when none came."""
     waited_s = 0.0
     while waited_s < NOTIFICATION_LIMIT_S:
         for line in file.read_text("utf-8").splitlines() if file.exists() else []:

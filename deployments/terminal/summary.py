@@ -1,4 +1,4 @@
-"""What the demo prints at the end, and `.local/last-run.json`: the same facts for programs."""
+"""What is printed at the end, and `.local/last-run.json`: the same facts for programs."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def print_links(console: Console, links: dict[str, str]) -> None:
 
 
 def fetch(store: S3Store, report: Artifact, target: Path) -> Path:
-    """A copy of the report beside the demo's other files, to open in a browser."""
+    """A copy of the report beside the stack's other files, to open in a browser."""
     return store.download(report, target)
 
 

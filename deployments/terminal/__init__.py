@@ -1,0 +1,1 @@
+"""A flow run followed in a terminal: triggered, its log as it comes, and what it decided."""
