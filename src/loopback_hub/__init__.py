@@ -26,7 +26,7 @@ Deliberately unsupported (the client is told so, or never asks when it isn't off
 - granting access to a gated repository: only members of its namespace read it;
 - rate limits, quotas, malware scans, and any account that isn't in the tokens file, which is read
   once, at start;
-- checks of a card's metadata beyond "the front matter is a YAML mapping";
+- checks of a card's metadata beyond the form of the fields that `cards.py` names;
 - names that differ only in case: here they are different repositories.
 """
 

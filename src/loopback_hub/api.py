@@ -115,9 +115,15 @@ async def validate_yaml(request: Request) -> Response:
     try:
         data = cards.card_data(content)
     except ValueError as error:
-        return JSONResponse({"errors": [{"message": str(error)}], "warnings": []}, 400)
+        return _refused([str(error)])
+    if faults := cards.metadata_faults(data):
+        return _refused(faults)
     empty = "empty or missing yaml metadata in repo card"
     return JSONResponse({"errors": [], "warnings": [] if data else [{"message": empty}]})
+
+
+def _refused(faults: list[str]) -> Response:
+    return JSONResponse({"errors": [{"message": fault} for fault in faults], "warnings": []}, 400)
 
 
 def refs(request: Request) -> Response:

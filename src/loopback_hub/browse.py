@@ -8,17 +8,27 @@ from typing import Any
 from dulwich.objects import Commit
 from dulwich.repo import Repo as GitRepo
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from loopback_hub import cards, history
 from loopback_hub.answers import page
-from loopback_hub.calls import API, parameter, repo_to_download, repo_to_read, revision
+from loopback_hub.calls import (
+    API,
+    caller,
+    hub,
+    is_member,
+    parameter,
+    repo_to_download,
+    repo_to_read,
+    revision,
+)
 from loopback_hub.history import Entry
-from loopback_hub.repos import Repo
+from loopback_hub.repos import KINDS, Repo
 
-PAGE_ENTRIES, PAGE_COMMITS = 1000, 50
+PAGE_ENTRIES, PAGE_COMMITS, PAGE_REPOS = 1000, 50, 1000
 
 
 def repo_info(request: Request) -> Response:
@@ -32,6 +42,51 @@ def repo_info(request: Request) -> Response:
     if wanted:
         info = {key: info[key] for key in ("_id", "id", *wanted) if key in info}
     return JSONResponse(info)
+
+
+def list_repos(request: Request) -> Response:
+    """The repositories that the caller may see, filtered, sorted, a page at a time.
+
+    Filters are those of list_models and list_datasets that mean something here: author, search,
+    filter (tags), pipeline_tag, gated; sorted by lastModified, createdAt or name.
+    """
+    query = request.query_params
+    infos = [info for info in map(_listed, _visible(request)) if _matches(info, query)]
+    sort = query.get("sort", "")
+    if sort in ("lastModified", "createdAt"):
+        infos.sort(key=lambda info: str(info[sort]), reverse=True)
+    shown, link = page(request, infos, PAGE_REPOS)
+    if wanted := query.getlist("expand") + query.getlist("expand[]"):
+        shown = [{k: info[k] for k in ("_id", "id", *wanted) if k in info} for info in shown]
+    elif query.get("full", "").lower() != "true":
+        brief = ("sha", "lastModified", "siblings", "cardData")
+        shown = [{k: v for k, v in info.items() if k not in brief} for info in shown]
+    return JSONResponse(list(shown), headers={"Link": link} if link else None)
+
+
+def _visible(request: Request) -> list[Repo]:
+    kind, identity = request.url.path.rpartition("/")[2], caller(request)
+    return [
+        repo
+        for repo in hub(request).repos.all()
+        if repo.id.kind == kind and (not repo.settings().private or is_member(identity, repo))
+    ]
+
+
+def _listed(repo: Repo) -> dict[str, Any]:
+    with repo.git() as git:
+        return _info(repo, git, history.resolve(git, "main"), with_blobs=False)
+
+
+def _matches(info: dict[str, Any], query: QueryParams) -> bool:
+    gated = query.get("gated", "").lower()
+    return (
+        query.get("author") in (None, info["author"])
+        and query.get("search", "").lower() in info["id"].lower()
+        and set(query.getlist("filter")) <= set(info["tags"])
+        and query.get("pipeline_tag") in (None, info["pipeline_tag"])
+        and (not gated or (gated == "true") == bool(info["gated"]))
+    )
 
 
 def _info(repo: Repo, git: GitRepo, commit: Commit, with_blobs: bool) -> dict[str, Any]:
@@ -153,6 +208,7 @@ def _commit_item(commit: Commit) -> dict[str, Any]:
 
 
 ROUTES = [
+    *(Route(f"/api/{kind}", list_repos) for kind in KINDS),
     Route(API, repo_info),
     Route(API + "/revision/{rev}", repo_info),
     Route(API + "/tree/{rev}", tree),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import httpx2 as httpx
 import pytest
 from huggingface_hub import CommitOperationAdd
@@ -107,6 +109,55 @@ def test_a_card_whose_front_matter_is_broken_is_refused(hub_server: HubServer) -
         with pytest.raises(ValueError, match="front matter"):
             api.upload_file(path_or_fileobj=broken.encode(), path_in_repo="README.md", repo_id=name)
     assert api.list_repo_files(name) == [".gitattributes"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "named"),
+    [
+        ("tags: notalist", '"tags"'),
+        ('license: "My Own!"', "no license id"),
+        ("language: {a: b}", '"language"'),
+        ("datasets: [1]", '"datasets.0"'),
+        ("pipeline_tag: [asr]", '"pipeline_tag"'),
+        ("model-index: {name: x}", '"model-index"'),
+        ("model-index: [{name: x, results: [{task: {type: asr}, metrics: []}]}]", "metrics"),
+    ],
+)
+def test_metadata_that_the_hub_would_refuse_is_refused_before_the_commit(
+    hub_server: HubServer, metadata: str, named: str
+) -> None:
+    api, name = hub_server.api(), hub_server.new_repo()
+    card = f"---\n{metadata}\n---\n# Card\n".encode()
+    with pytest.raises(ValueError, match=re.escape(named)):
+        api.upload_file(path_or_fileobj=card, path_in_repo="README.md", repo_id=name)
+    assert api.list_repo_files(name) == [".gitattributes"]
+
+
+def test_metadata_of_other_names_is_free(hub_server: HubServer) -> None:
+    card = "---\nlicense: other\nlicense_name: ours\nmine: {any: [thing]}\nlanguage: en\n---\n"
+    api, name = hub_server.api(), hub_server.new_repo()
+    api.upload_file(path_or_fileobj=card.encode(), path_in_repo="README.md", repo_id=name)
+    assert "license:other" in (api.model_info(name).tags or [])
+
+
+def test_repositories_are_listed_as_far_as_the_caller_may_see_them(hub_server: HubServer) -> None:
+    api = hub_server.api()
+    public, hidden = hub_server.new_repo(), hub_server.new_repo()
+    api.update_repo_settings(hidden, private=True)
+    api.upload_file(path_or_fileobj=CARD.encode(), path_in_repo="README.md", repo_id=public)
+    author = public.partition("/")[0]
+    mine = {model.id for model in api.list_models(author=author)}
+    assert {public, hidden} <= mine
+    strangers = {model.id for model in api.list_models(author=author, token=False)}
+    assert public in strangers
+    assert hidden not in strangers
+    word = public.partition("/")[2].upper()
+    assert [model.id for model in api.list_models(search=word)] == [public]
+    (tagged,) = api.list_models(search=word, filter="medical", full=True)
+    assert tagged.sha == api.model_info(public).sha
+    assert not list(api.list_models(search=word, filter="no such tag"))
+    assert not list(api.list_datasets(search=word))
+    assert len(list(api.list_models(author=author, limit=1))) == 1
 
 
 def test_a_card_without_metadata_is_warned_about(hub_server: HubServer) -> None:
@@ -277,5 +328,6 @@ def test_impossible_repo_names_are_refused(hub_server: HubServer, name: str) -> 
         headers=headers,
     )
     assert answer.status_code in (400, 403)
-    read = httpx.get(f"{hub_server.endpoint}/api/models/{namespace}/{short}", headers=headers)
-    assert read.status_code == 404
+    if short != "..":  # the client resolves it: what is asked for is the listing
+        url = f"{hub_server.endpoint}/api/models/{namespace}/{short}"
+        assert httpx.get(url, headers=headers).status_code == 404
