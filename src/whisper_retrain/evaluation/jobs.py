@@ -42,7 +42,7 @@ class EvaluationJob(Job):
     """What is to be evaluated, and all that the result depends on."""
 
     stage: ClassVar[str] = "evaluate"
-    version: ClassVar[str] = "v1"
+    version: ClassVar[str] = "v2"
 
     model: ModelRef
     test_set_digest: str

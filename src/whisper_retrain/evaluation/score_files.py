@@ -62,25 +62,39 @@ def _figures(counts: Counts) -> dict[str, float | int | None]:
 def read_texts(path: Path) -> dict[str, str]:
     """id -> text of a JSONL file."""
     texts: dict[str, str] = {}
+    lines_of: dict[str, int] = {}
     for number, line in enumerate(_lines(path), 1):
         if not line.strip():
             continue
         try:
-            item = json.loads(line)
-            key, text = str(item["id"]), item["text"]
-        except (ValueError, KeyError, TypeError) as error:
+            key, text = _item(json.loads(line))
+        except (ValueError, TypeError, RecursionError) as error:
             raise _bad_line(path, number, line.strip()[:80]) from error
-        if not isinstance(text, str) or key in texts:
-            raise _bad_line(path, number, "a text that is no string, or an id seen before")
-        texts[key] = text
+        if key in texts:
+            raise _bad_line(path, number, f"id {key!r}, which line {lines_of[key]} has too")
+        texts[key], lines_of[key] = text, number
     if not texts:
         raise InputError("the file holds no utterance", where=str(path))
     return texts
 
 
+def _item(line: object) -> tuple[str, str]:
+    """Id and text; a number is an id too, as in many exports."""
+    if not isinstance(line, dict):
+        raise TypeError
+    key, text = line.get("id"), line.get("text")
+    if isinstance(key, bool) or not isinstance(key, str | int) or not isinstance(text, str):
+        raise TypeError
+    return str(key), text
+
+
 def _lines(path: Path) -> list[str]:
+    """Lines end with a line feed alone: JSON strings may hold what else Unicode calls a line end.
+
+    A byte order mark, which some editors put first, is no part of the text.
+    """
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError("the file could not be read", where=str(path), got=str(error)) from error
 

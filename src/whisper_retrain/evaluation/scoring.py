@@ -37,7 +37,7 @@ def score_pairs(
     lexicon = lexicon or default_lexicon()
     left, right = [normalize(r) for r in references], [normalize(h) for h in hypotheses]
     counted = zip(
-        count_words(references, hypotheses),
+        count_words(_words(references), _words(hypotheses)),
         count_words(left, right),
         count_characters(left, right),
         count_words(_terms(lexicon, left), _terms(lexicon, right)),
@@ -45,6 +45,11 @@ def score_pairs(
         strict=True,
     )
     return [Score(*counts) for counts in counted]
+
+
+def _words(texts: Sequence[str]) -> list[str]:
+    """The texts with one blank between words, whatever stood there."""
+    return [" ".join(text.split()) for text in texts]
 
 
 def _terms(lexicon: Lexicon, texts: Sequence[str]) -> list[str]:
