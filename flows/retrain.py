@@ -53,7 +53,7 @@ def retrain(
         general_speech: A source of everyday speech, that must not be recognised worse than before.
     """
     rules = policy if isinstance(policy, GatePolicy) else preset(policy)
-    check_services(dataset, base_model, release)
+    check_services(dataset, base_model, release, training)
     complete_unfinished(release)
     base_revision = resolve_model(base_model.repo, base_model.ref)
     revision = refresh(dataset)

@@ -28,6 +28,7 @@ from whisper_retrain.config import (
     DatasetConfig,
     DatasetSource,
     ReleaseConfig,
+    TrainingConfig,
 )
 from whisper_retrain.doctor import CheckResult, CheckScope, machine, require, run_checks
 from whisper_retrain.doctor.services import clock
@@ -271,6 +272,24 @@ def test_memory(monkeypatch: pytest.MonkeyPatch, gib: float, status: str) -> Non
 def test_python(monkeypatch: pytest.MonkeyPatch, version: str, status: str) -> None:
     monkeypatch.setattr(machine.platform, "python_version", lambda: version)
     assert machine.python("Python").status == status
+
+
+@pytest.mark.parametrize(
+    ("folder", "status"), [("/opt/my models/.venv/lib", "failed"), ("/opt/models/.venv/lib", "ok")]
+)
+def test_torch_compile_is_refused_where_its_compiler_would_stumble(
+    monkeypatch: pytest.MonkeyPatch, folder: str, status: str
+) -> None:
+    monkeypatch.setattr(machine.sysconfig, "get_paths", lambda: {"purelib": folder})
+    monkeypatch.setattr(machine.shutil, "which", lambda name: f"/usr/bin/{name}")
+    found = machine.compiler("torch.compile")
+    assert (found.status, "blank" in found.found) == (status, status == "failed")
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_compiler_is_looked_at_where_it_is_wanted(services: Settings, wanted: bool) -> None:
+    results = run_checks(CheckScope(training=TrainingConfig(compile=wanted)), services)
+    assert ("torch.compile" in {result.name for result in results}) == wanted
 
 
 class LateClock(BaseHTTPRequestHandler):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from whisper_retrain.config import BaseModelConfig, DatasetConfig, ReleaseConfig
+from whisper_retrain.config import BaseModelConfig, DatasetConfig, ReleaseConfig, TrainingConfig
 from whisper_retrain.errors import InputError, TransientError, WhisperRetrainError
 
 Status = Literal["ok", "warning", "failed"]
@@ -19,6 +19,7 @@ class CheckScope:
     dataset: DatasetConfig | None = None
     base_model: BaseModelConfig | None = None
     release: ReleaseConfig | None = None
+    training: TrainingConfig | None = None
 
 
 @dataclass(frozen=True)

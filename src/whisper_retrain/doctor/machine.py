@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -65,6 +66,21 @@ def gpu(name: str) -> CheckResult:
     if found:
         return CheckResult(name, "ok", ", ".join(found))
     return CheckResult(name, "ok", "not seen: training will use the CPU")
+
+
+def compiler(name: str) -> CheckResult:
+    """Whether torch.compile can work where torch is installed.
+
+    It calls a C++ compiler and linker with torch's own folder, unquoted (seen in torch 2.13).
+    """
+    folder = sysconfig.get_paths()["purelib"]
+    if " " in folder:
+        remedy = "make the environment in a folder without a blank, or set training.compile: false"
+        return CheckResult(name, "failed", f"torch lies in {folder}, which has a blank", remedy)
+    if not (shutil.which("g++") or shutil.which("clang++")):
+        remedy = "install g++, or set training.compile: false"
+        return CheckResult(name, "failed", "no C++ compiler on the PATH", remedy)
+    return CheckResult(name, "ok", "a C++ compiler is there")
 
 
 def _nvidia_names() -> list[str]:

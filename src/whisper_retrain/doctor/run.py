@@ -17,22 +17,25 @@ from whisper_retrain.settings import Settings
 def run_checks(scope: CheckScope, settings: Settings) -> list[CheckResult]:
     """All checks of the scope, side by side, in a fixed order; never raises for what is wrong."""
     hub = services.hub_client()
-    checks = [*_machine_checks(settings), *_service_checks(settings, hub, scope)]
+    checks = [*_machine_checks(settings, scope), *_service_checks(settings, hub, scope)]
     checks += _input_checks(hub, scope)
     with ThreadPoolExecutor(max_workers=len(checks)) as pool:
         return list(pool.map(Check.run, checks))
 
 
-def _machine_checks(settings: Settings) -> list[Check]:
+def _machine_checks(settings: Settings, scope: CheckScope) -> list[Check]:
     folders = {settings.cache_dir.absolute(), Path(tempfile.gettempdir())}
     if home := os.environ.get("HF_HOME"):
         folders.add(Path(home))
-    return [
+    checks = [
         Check("Python", machine.python),
         Check("memory", machine.memory),
         *(Check("disk", partial(machine.disk, folder=folder)) for folder in sorted(folders)),
         Check("GPU", machine.gpu),
     ]
+    if scope.training and scope.training.compile:
+        checks.append(Check("torch.compile", machine.compiler))
+    return checks
 
 
 def _service_checks(settings: Settings, hub: HubClient, scope: CheckScope) -> list[Check]:
