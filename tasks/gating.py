@@ -44,7 +44,7 @@ from whisper_retrain.release.transaction import current_champion
 
 @task(task_run_name="find-champion-{release.repo}", **LOOKUP)
 def find_champion(release: ReleaseConfig) -> str | None:
-    """The revision of the champion, after completing what an earlier run left unfinished."""
+    """The revision that the champion tag points to now; None before the first promotion."""
     return current_champion(release, hub())
 
 

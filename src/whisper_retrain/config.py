@@ -170,7 +170,7 @@ class TrainingConfig(Config):
         1, title="Processes", description="More than one: torchrun, one per GPU.", ge=1, le=64
     )
     threads: int = Field(0, title="CPU threads per process", description="0: all.", ge=0)
-    deadline_s: int = Field(86_400, title="Deadline (s)", ge=60)
+    deadline_s: int = Field(86_400, title="Deadline (s)", ge=1)
     full_context_share: float = Field(
         0.0,
         title="Steps with the full 30 s",

@@ -31,7 +31,9 @@ class Settings(BaseSettings):
     local_dir: Path = Field(
         default=Path(".local"), description="Data of the embedded stack and of the demo."
     )
-    wandb_project: str = "whisper-retrain"
+    wandb_project: str = Field(
+        default="whisper-retrain", min_length=1, description="W&B project of the training runs."
+    )
 
 
 def load_settings() -> Settings:

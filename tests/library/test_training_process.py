@@ -20,8 +20,7 @@ from whisper_retrain import errors
 from whisper_retrain.config import TrainingConfig
 from whisper_retrain.edges.store import S3Store
 from whisper_retrain.records import TrainingRun
-from whisper_retrain.training import launch
-from whisper_retrain.training.job import TrainingJob
+from whisper_retrain.training.job import Tracking, TrainingJob
 from whisper_retrain.training.launch import run_training
 from whisper_retrain.training.outcome import EXIT_CODES, error_of, exit_code, leave_error
 from whisper_retrain.training.progress import Progress, Reporter, parse
@@ -124,15 +123,27 @@ def test_an_input_error_of_the_child_is_the_parents(launcher: Launcher) -> None:
 
 
 @pytest.mark.slow
-def test_a_deadline_ends_training_with_its_state_saved(
-    launcher: Launcher, monkeypatch: pytest.MonkeyPatch
+def test_the_wandb_project_is_that_of_the_settings(
+    launcher: Launcher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    hear = launch._hear
-    monkeypatch.setattr(launch, "_hear", lambda lines, _, listen: hear(lines, 8.0, listen))
-    job = launcher.job(max_steps=100_000, eval_steps=100_000)
-    with pytest.raises(errors.PermanentError, match=r"deadline.*at most 8 s"):
-        launcher.run(job)
+    monkeypatch.setenv("WHISPER_RETRAIN_WANDB_PROJECT", "clinic-speech")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    for name in ("WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "wandb"))
+    job = launcher.job().model_copy(update={"tracking": Tracking(mode="auto")})
+    run = launcher.run(job)
+    file = launcher.store.read(launcher.store.key(run.figures["tracking"].uri))
+    assert b"clinic-speech" in file
+
+
+@pytest.mark.slow
+def test_a_deadline_ends_training_with_its_state_saved(launcher: Launcher) -> None:
+    endless = {"max_steps": 100_000, "eval_steps": 100_000, "state_interval_s": 1.0}
+    with pytest.raises(errors.PermanentError, match=r"deadline.*at most 20 s"):
+        launcher.run(launcher.job(**endless, deadline_s=20))
     assert children() == []
+    states = [key for key in launcher.store.keys("train/") if "/state" in key]
+    assert states  # where a rerun with a later deadline goes on
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Is the difference real? Paired block bootstrap, its correction for few blocks, MAPSSWE; pure.
+"""Is the difference real? A paired block bootstrap, and its correction for few blocks; pure.
 
 Errors are those of the same utterances under two models, champion (a) and challenger (b); every
 difference is b - a, so that a negative one is an improvement. Utterances of one speaker are not

@@ -104,6 +104,7 @@ def _train(arguments: argparse.Namespace, stopping: threading.Event) -> None:
                 work_dir=arguments.work,
                 device=device,
                 reporter=reporter,
+                wandb_project=settings.wandb_project,
                 stopping=stopping.is_set,
             )
             run = train(job, around)

@@ -57,6 +57,7 @@ class Surroundings:
     work_dir: Path
     device: Device
     reporter: Reporter
+    wandb_project: str = "whisper-retrain"
     stopping: Callable[[], bool] = bool
     store_patience_s: float = STORE_PATIENCE_S
 
@@ -190,7 +191,7 @@ def _tracker(job: TrainingJob, around: Surroundings) -> Tracker:
     }
     return open_tracker(
         mode,
-        job.tracking.project,
+        around.wandb_project,
         job.tracking.name,
         config,
         around.work_dir / "wandb",

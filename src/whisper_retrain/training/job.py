@@ -15,7 +15,6 @@ from whisper_retrain.records import DatasetRevision, Job, ModelRef, Record, Trai
 class Tracking(Record):
     """Where the curves are shown; has no part in the job's digest."""
 
-    project: str = "whisper-retrain"
     name: str | None = None
     mode: str = "auto"  # auto: online with a key in the environment, else offline; or "off"
 
