@@ -19,6 +19,7 @@ from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort
 
 from whisper_retrain.errors import InputError
 
+DECIDED = {"Promoted", "Superseded", "Rejected", "Inconclusive"}
 TARGET = Path(__file__).parents[1] / "docs" / "screenshots"
 QUIET = (
     "--headless=new",
@@ -43,9 +44,7 @@ def pages() -> dict[str, str]:
             flow_run_filter=FlowRunFilter(deployment_id=ByDeployment(any_=[deployment.id])),
             sort=FlowRunSort.START_TIME_DESC,
         )
-        decided = [
-            run for run in runs if run.state_name in {"Promoted", "Rejected", "Inconclusive"}
-        ]
+        decided = [run for run in runs if run.state_name in DECIDED]
         decisions = client.read_artifacts(
             artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["decision"])),
             sort=ArtifactSort.UPDATED_DESC,

@@ -16,7 +16,7 @@ from tasks.closing import close, find_last, keep_evidence, promoted_before, why_
 from tasks.gating import find_champion
 from tasks.notes import write_report
 from tasks.preflight import check_services
-from tasks.releasing import announce_outbox, complete_unfinished, queue_rejection
+from tasks.releasing import announce_outbox, complete_unfinished, queue_rejection, why_superseded
 from tasks.training import resolve_model
 from whisper_retrain.config import (
     BaseModelConfig,
@@ -65,6 +65,7 @@ def retrain(
         decoding_digest=decoding.digest,
         policy_digest=rules.digest,
         release_repo=release.repo,
+        champion_tag=release.champion_tag,
         general_speech=general_speech.digest if general_speech else None,
     )
     reason = why_nothing_new(find_last(release), request, revision, dataset)
@@ -77,14 +78,17 @@ def retrain(
         revision, run, release, find_champion(release), decoding, rules, general
     )
     keep_evidence(request, evidence)
-    promoted = None
+    promoted, superseded = None, None
     if evidence.decision.outcome == "promote":
         promoted = promotion(evidence, release)
+        superseded = why_superseded(promoted, release)
     else:
         queue_rejection(evidence, release)
     report = write_report(evidence, release, promoted)
     announce_outbox()
     close(request, evidence, promoted, report)
+    if superseded:
+        return Completed(name="Superseded", message=superseded)
     state = {"promote": "Promoted", "reject": "Rejected", "inconclusive": "Inconclusive"}
     return Completed(
         name=state[evidence.decision.outcome], message="; ".join(evidence.decision.reasons)

@@ -17,7 +17,7 @@ from whisper_retrain.release.evidence import Evidence
 @task(task_run_name="find-last-retraining", **LOOKUP)
 def find_last(release: ReleaseConfig) -> Retraining | None:
     """The newest finished retraining for this release repo."""
-    return retrainings.latest_retraining(store(), release.repo)
+    return retrainings.latest_retraining(store(), release)
 
 
 @task(task_run_name="is-there-anything-new", **LOOKUP)

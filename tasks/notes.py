@@ -27,7 +27,7 @@ from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.data.report import dataset_table
 from whisper_retrain.data.report import write_report as write_dataset_report
 from whisper_retrain.records import Artifact, DatasetRevision, Promotion, TrainingRun
-from whisper_retrain.release.evidence import Evidence, report_key
+from whisper_retrain.release.evidence import Evidence, ReleaseJob, report_key
 from whisper_retrain.release.measured import differences_of, evaluations_of
 from whisper_retrain.release.recordings import players
 from whisper_retrain.release.scores import METRIC_NAMES, ROLE_NAMES, score_text
@@ -95,6 +95,7 @@ def write_report(
 ) -> Artifact:
     """The self-contained HTML report, in S3, where card and notification say that it lies."""
     audio = players(release.report_audio, store(), evidence.dataset, cache_dir("shards"))
+    job = ReleaseJob(evidence=evidence, release=release)
     html = html_report(
         evidence,
         evaluations_of(store(), evidence),
@@ -102,7 +103,7 @@ def write_report(
         audio=audio,
         promotion=promoted,
     )
-    artifact = store().write(report_key(evidence), html.encode(), "text/html; charset=utf-8")
+    artifact = store().write(report_key(job), html.encode(), "text/html; charset=utf-8")
     create_markdown_artifact(f"Report: `{artifact.uri}`", key="report")
     return artifact
 

@@ -19,7 +19,7 @@ from whisper_retrain.release import promotion as release_promotion
 from whisper_retrain.release.evidence import Evidence, ReleaseJob, report_key
 from whisper_retrain.release.notifications import challenger_rejected
 from whisper_retrain.release.recordings import HeldOutRecordings
-from whisper_retrain.release.transaction import Edges, recover
+from whisper_retrain.release.transaction import Edges, recover, superseded
 from whisper_retrain.release.verify import transcribe_in_child
 
 
@@ -42,8 +42,14 @@ def promote(job: ReleaseJob) -> Promotion:
         recordings = HeldOutRecordings(store(), evidence.dataset, cache_dir("shards"))
         audio = recordings.write_probe(Path(folder) / "probe.flac")
         probe = partial(transcribe_in_child, audio=audio)
-        report = store().uri(report_key(evidence))
+        report = store().uri(report_key(job))
         return release_promotion.promote(evidence, probe, job.release, edges(), report)
+
+
+@task(task_run_name="read-back-from-{release.repo}", **LOOKUP)
+def why_superseded(promoted: Promotion, release: ReleaseConfig) -> str | None:
+    """Who is champion instead, as the Hub says now; None: what was promoted is."""
+    return superseded(promoted, release, edges())
 
 
 @task(task_run_name="roll-back-{release.repo}", **LOOKUP)
@@ -57,13 +63,15 @@ def roll_back(
 @task(task_run_name="queue-rejection", **LOOKUP)
 def queue_rejection(evidence: Evidence, release: ReleaseConfig) -> None:
     """Queue the notification that the champion stays; the same decision is told once."""
+    job = ReleaseJob(evidence=evidence, release=release)
     notification = challenger_rejected(
         evidence.decision,
         release.repo,
+        job.digest,
         evidence.scores_of("challenger"),
         evidence.scores_of(evidence.against),
         SystemClock().now(),
-        {"report": store().uri(report_key(evidence))},
+        {"report": store().uri(report_key(job))},
     )
     outbox.enqueue(store(), notification)
 

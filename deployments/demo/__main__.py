@@ -28,6 +28,7 @@ from deployments.terminal.watch import (
     wait_for_notification,
 )
 from tasks.services import hub, settings, store
+from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.history.retrainings import Retraining, latest_retraining
 from whisper_retrain.release.notifications import Event, notification_id
 
@@ -57,7 +58,7 @@ def main() -> int:
     if run.state is None or not run.state.is_completed():
         console.print(f"[red]the flow run ended {run.state_name}[/red]: see the log above")
         return 1
-    retraining = latest_retraining(store(), RELEASE_REPO)
+    retraining = latest_retraining(store(), ReleaseConfig(repo=RELEASE_REPO))
     if retraining is None:
         console.print("[red]the flow run left no record of a retraining[/red]")
         return 1

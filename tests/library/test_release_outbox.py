@@ -21,6 +21,7 @@ from whisper_retrain.release.outbox import enqueue, mark_delivered, pending
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 LATER = datetime(2026, 11, 22, 13, tzinfo=UTC)
+KEY = "ab" * 32
 LINKS = {"model": "http://hub/demo/whisper-medical", "report": "s3://bucket/report.html"}
 
 
@@ -78,7 +79,7 @@ def test_an_id_that_was_never_enqueued_cannot_be_marked(s3_store: S3Store) -> No
 
 def test_a_promotion_names_model_revision_old_and_new_wer_with_interval_and_link() -> None:
     scores = some_scores(some_evidence())
-    told = model_promoted(a_promotion(), scores["challenger"], scores["baseline"], LINKS)
+    told = model_promoted(a_promotion(), KEY, scores["challenger"], scores["baseline"], LINKS)
     assert told.subject == (
         "Promoted: demo/whisper-medical abababab, WER 5.0 % (3.0 to 7.0 %), "
         "was 30.0 % (28.0 to 32.0 %)"
@@ -95,13 +96,19 @@ def test_a_rejection_gives_the_reasons_and_tells_inconclusive_from_worse() -> No
     evidence = some_evidence(outcome="inconclusive")
     scores = some_scores(evidence)
     told = challenger_rejected(
-        evidence.decision, "demo/m", scores["challenger"], scores["baseline"], NOON, LINKS
+        evidence.decision,
+        "demo/m",
+        "ab" * 32,
+        scores["challenger"],
+        scores["baseline"],
+        NOON,
+        LINKS,
     )
     assert "inconclusive" in told.subject
     assert "- normalised WER fell by 20.0 points" in told.body
     worse = some_evidence(outcome="reject").decision
     told = challenger_rejected(
-        worse, "demo/m", scores["challenger"], scores["baseline"], NOON, LINKS
+        worse, "demo/m", KEY, scores["challenger"], scores["baseline"], NOON, LINKS
     )
     assert told.subject.startswith("Challenger rejected")
 

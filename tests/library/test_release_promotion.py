@@ -24,7 +24,14 @@ from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.errors import ConflictError, InputError, IntegrityError, PermanentError
 from whisper_retrain.release.outbox import pending
 from whisper_retrain.release.promotion import promote
-from whisper_retrain.release.transaction import Edges, champions, current_champion, recover
+from whisper_retrain.release.rollback import rollback
+from whisper_retrain.release.transaction import (
+    Edges,
+    champions,
+    current_champion,
+    recover,
+    superseded,
+)
 
 
 def test_a_first_promotion_publishes_model_card_and_lineage_under_two_tags(
@@ -235,6 +242,56 @@ def test_a_published_file_that_is_not_the_checkpoints_moves_no_tag(
     with pytest.raises(IntegrityError, match=r"tokenizer\.json is not the checkpoint's"):
         publish(evidence, config, tampered)
     assert edges.hub.tags(config.repo) == {}
+
+
+def test_the_same_decision_is_another_promotion_in_another_repo_and_under_another_tag(
+    edges: Edges, config: ReleaseConfig, hub_server: HubServer
+) -> None:
+    evidence = evidence_for(edges, b"first")
+    places = [
+        config,
+        ReleaseConfig(repo=hub_server.new_name()),
+        ReleaseConfig(repo=config.repo, champion_tag="trial"),
+    ]
+    for number, place in enumerate(places, start=1):
+        done = publish(evidence, place, edges)
+        assert (done.repo, done.tags[-1]) == (place.repo, place.champion_tag)
+        assert current_champion(place, edges.hub) == done.revision
+        assert champions(edges.store, place) == [done]
+        assert len({one.id for one in pending(edges.store)}) == number
+        assert superseded(done, place, edges) is None
+
+
+def test_a_promotion_that_was_rolled_back_or_replaced_is_superseded_by_the_champion(
+    edges: Edges, config: ReleaseConfig, hub_server: HubServer
+) -> None:
+    first = publish(evidence_for(edges, b"first"), config, edges)
+    assert superseded(first, config, edges) is None
+    second = publish(evidence_for(edges, b"second", first.revision), config, edges)
+    told = superseded(first, config, edges)
+    assert told is not None
+    assert f"is now {second.revision}, by a promotion of" in told
+    rollback("request", config, edges)
+    told = superseded(second, config, edges)
+    assert told is not None
+    assert f"is now {first.revision}, by a rollback of" in told
+    by_hand = edges.hub.commit(config.repo, {"a.md": b"a"}, "a", edges.hub.head(config.repo))
+    edges.hub.move_tag(config.repo, "champion", by_hand)
+    told = superseded(first, config, edges)
+    assert told is not None
+    assert told.endswith(f"is now {by_hand}, by hand")
+
+
+def test_a_promotion_that_the_hub_does_not_have_is_never_said_to_stand(
+    edges: Edges, config: ReleaseConfig, hub_server: HubServer
+) -> None:
+    done = publish(evidence_for(edges, b"first"), config, edges)
+    hub_server.api().delete_tag(config.repo, tag=done.tags[0])
+    with pytest.raises(PermanentError, match="recorded that the Hub does not have"):
+        superseded(done, config, edges)
+    hub_server.api().delete_repo(config.repo)
+    with pytest.raises(PermanentError, match="no such tag or repo"):
+        superseded(done, config, edges)
 
 
 def test_two_repos_in_one_store_have_histories_of_their_own(

@@ -1,20 +1,22 @@
 """What was retrained and decided before: the closing record of each retraining.
 
 Knows nothing of how the stages work. `retrain/v1/<request digest>/record.json` is written once,
-last; `retrain/latest/<repo>.json` points to the newest one and is the only object that changes.
+last; `retrain/latest/<repo>.json` (`<repo>@<tag>.json` for another tag than
+`champion`) points to the newest one and is the only object that changes.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import ClassVar
 
-from whisper_retrain.config import DatasetConfig
+from whisper_retrain.config import DatasetConfig, ReleaseConfig
 from whisper_retrain.data.refresh import enough_new
 from whisper_retrain.edges.store import ObjectStore, read_record, write_record
 from whisper_retrain.errors import ConflictError
 from whisper_retrain.records import Artifact, DatasetRevision, Promotion, Record
 from whisper_retrain.release.evidence import Evidence
-from whisper_retrain.release.transaction import finished
+from whisper_retrain.release.transaction import promoted
 
 
 class RetrainingRequest(Record):
@@ -28,6 +30,14 @@ class RetrainingRequest(Record):
     policy_digest: str
     release_repo: str
     general_speech: str | None = None
+    champion_tag: str = "champion"
+
+    added: ClassVar[frozenset[str]] = frozenset({"champion_tag"})
+
+    @property
+    def release(self) -> ReleaseConfig:
+        """The place of the release: its repo and champion tag."""
+        return ReleaseConfig(repo=self.release_repo, champion_tag=self.champion_tag)
 
 
 class Retraining(Record):
@@ -46,9 +56,9 @@ class Pointer(Record):
     key: str
 
 
-def latest_retraining(store: ObjectStore, release_repo: str) -> Retraining | None:
-    """The newest finished retraining for a release repo."""
-    pointer = read_record(store, _pointer_key(release_repo), Pointer)
+def latest_retraining(store: ObjectStore, release: ReleaseConfig) -> Retraining | None:
+    """The newest finished retraining for a release repo and its champion tag."""
+    pointer = read_record(store, _pointer_key(release), Pointer)
     return read_record(store, pointer.key, Retraining) if pointer else None
 
 
@@ -61,7 +71,7 @@ def promoted_evidence(store: ObjectStore, request: RetrainingRequest) -> Evidenc
     """The evidence of an equal request whose promotion is finished, or None."""
     for key in store.keys(f"{_prefix(request)}evidence/"):
         evidence = read_record(store, key, Evidence)
-        if evidence and finished(store, evidence.decision.digest):
+        if evidence and promoted(store, request.release, evidence.decision.digest):
             return evidence
     return None
 
@@ -72,7 +82,7 @@ def close_retraining(store: ObjectStore, retraining: Retraining) -> Retraining:
     stored = read_record(store, key, Retraining)
     if stored is None:
         write_record(store, key, retraining)
-    _point(store, _pointer_key(retraining.request.release_repo), Pointer(key=key))
+    _point(store, _pointer_key(retraining.request.release), Pointer(key=key))
     return stored or retraining
 
 
@@ -100,8 +110,9 @@ def _prefix(request: RetrainingRequest) -> str:
     return f"retrain/v1/{request.digest}/"
 
 
-def _pointer_key(release_repo: str) -> str:
-    return f"retrain/latest/{release_repo}.json"
+def _pointer_key(release: ReleaseConfig) -> str:
+    usual = release.champion_tag == RetrainingRequest.model_fields["champion_tag"].default
+    return f"retrain/latest/{release.repo}{'' if usual else f'@{release.champion_tag}'}.json"
 
 
 def _point(store: ObjectStore, key: str, pointer: Pointer) -> None:

@@ -119,9 +119,9 @@ class ReleaseJob(Job):
         }
 
 
-def report_key(evidence: Evidence) -> str:
+def report_key(job: ReleaseJob) -> str:
     """Where the report of a decision lies in S3; known before the report is written."""
-    return f"reports/v1/{evidence.decision.digest}/report.html"
+    return f"reports/v1/{job.digest}/report.html"
 
 
 def lineage_of(evidence: Evidence) -> dict[str, object]:

@@ -39,11 +39,12 @@ def notification_id(event: Event, key: str) -> str:
 
 def model_promoted(
     promotion: Promotion,
+    key: str,
     new: ModelScores,
     old: ModelScores,
     links: Mapping[str, str],
 ) -> Notification:
-    """The champion changed for the better."""
+    """The champion changed for the better; `key` is the promotion's."""
     wer, before = new.scores["words"], old.scores["words"]
     name = "the base model" if old.role == "baseline" else "the previous champion"
     lines = [
@@ -54,7 +55,7 @@ def model_promoted(
         f"Tags: {', '.join(promotion.tags)}.",
     ]
     return Notification(
-        id=notification_id("model.promoted", promotion.decision_digest or promotion.revision),
+        id=notification_id("model.promoted", key),
         event="model.promoted",
         at=promotion.at,
         subject=f"Promoted: {promotion.repo} {short(promotion.revision)}, "
@@ -102,12 +103,16 @@ def model_rolled_back(
 def challenger_rejected(
     decision: Decision,
     repo: str,
+    key: str,
     new: ModelScores,
     old: ModelScores,
     at: datetime,
     links: Mapping[str, str],
 ) -> Notification:
-    """The champion stays; a rejection and an inconclusive comparison read differently."""
+    """The champion stays; a rejection and an inconclusive comparison read differently.
+
+    `key` is that of the decision in this repo and under this tag.
+    """
     verdict = "rejected" if decision.outcome == "reject" else "not promoted: inconclusive"
     wer, before = new.scores["words"], old.scores["words"]
     lines = [
@@ -117,7 +122,7 @@ def challenger_rejected(
         *(f"- {reason}" for reason in decision.reasons),
     ]
     return Notification(
-        id=notification_id("challenger.rejected", decision.digest),
+        id=notification_id("challenger.rejected", key),
         event="challenger.rejected",
         at=at,
         subject=f"Challenger {verdict}: {repo}, WER {score_text(wer)}, "

@@ -17,17 +17,15 @@ from whisper_retrain.errors import ConflictError, InputError, IntegrityError, Pe
 from whisper_retrain.model_files import download_checkpoint
 from whisper_retrain.records import Checkpoint, Promotion
 from whisper_retrain.release.card import model_card
-from whisper_retrain.release.evidence import Evidence, lineage_bytes
+from whisper_retrain.release.evidence import Evidence, ReleaseJob, lineage_bytes
 from whisper_retrain.release.notifications import model_promoted
 from whisper_retrain.release.scores import percent_text, short
 from whisper_retrain.release.transaction import (
     Edges,
     Intent,
-    begun,
     carry_out,
-    complete,
     current_champion,
-    finished,
+    promoted,
     recover,
 )
 
@@ -51,13 +49,11 @@ def promote(
     Raises ConflictError when champion or head changed meanwhile, PermanentError when what was
     published does not do what the checkpoint does; in neither case a tag has moved.
     """
-    key = evidence.decision.digest
+    key = ReleaseJob(evidence=evidence, release=config).digest
     refuse_unless_promoted(evidence)
-    if done := finished(edges.store, key):
-        return done
     recover(config, edges)
-    if (promised := begun(edges.store, key)) is not None:
-        return complete(promised, edges)
+    if done := promoted(edges.store, config, evidence.decision.digest):
+        return done
     previous = _champion_as_judged(evidence, config, edges)
     with TemporaryDirectory(prefix="promotion-") as name:
         folder = Path(name)
@@ -71,7 +67,7 @@ def promote(
     links = {"model": edges.hub.url(config.repo, revision)}
     links |= {"report": report_uri} if report_uri else {}
     new, old = evidence.scores_of("challenger"), evidence.scores_of(evidence.against)
-    notification = model_promoted(promotion, new, old, links)
+    notification = model_promoted(promotion, key, new, old, links)
     return carry_out(Intent(key=key, promotion=promotion, notification=notification), edges)
 
 

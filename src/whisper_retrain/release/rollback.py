@@ -43,7 +43,8 @@ def rollback(
     A given revision (any ref of the repo) that never was a champion must be a Whisper model that
     `loads`. Raises InputError when there is nothing to go back to.
     """
-    key = digest_of({"rollback": request, "repo": config.repo})
+    place = {"repo": config.repo, "champion_tag": config.champion_tag}
+    key = digest_of({"rollback": request} | place)
     if done := finished(edges.store, key):
         return done
     recover(config, edges)

@@ -117,11 +117,52 @@ def recover(config: ReleaseConfig, edges: Edges) -> list[Promotion]:
 
 
 def champions(store: ObjectStore, config: ReleaseConfig) -> list[Promotion]:
-    """Every promotion and rollback of this repo, oldest first."""
+    """Every promotion and rollback of this repo under this tag, oldest first."""
     keys = [key for key in store.keys(_PREFIX) if key.endswith("/record.json")]
     records = [read_record(store, key, Promotion) for key in keys]
-    ours = [one for one in records if one is not None and one.repo == config.repo]
+    place = config.repo, config.champion_tag
+    ours = [one for one in records if one is not None and (one.repo, one.tags[-1]) == place]
     return sorted(ours, key=lambda one: one.at)
+
+
+def promoted(store: ObjectStore, config: ReleaseConfig, decision_digest: str) -> Promotion | None:
+    """The finished promotion of a decision in this repo under this tag, or None.
+
+    Looked for among the records and not by its key, which an earlier version chose otherwise.
+    """
+    return next(
+        (
+            one
+            for one in champions(store, config)
+            if one.kind == "promotion" and one.decision_digest == decision_digest
+        ),
+        None,
+    )
+
+
+def superseded(promotion: Promotion, config: ReleaseConfig, edges: Edges) -> str | None:
+    """Who is champion instead of what was promoted, as a sentence; None where the Hub says it is.
+
+    Raises PermanentError when the Hub does not have what the record says was published.
+    """
+    tags = edges.hub.tags(config.repo) if edges.hub.head(config.repo) else {}
+    dated, champion = promotion.tags[0], tags.get(config.champion_tag)
+    if tags.get(dated) != promotion.revision:
+        raise PermanentError(
+            "a promotion is recorded that the Hub does not have",
+            where=f"{config.repo}, tag {dated}",
+            expected=promotion.revision,
+            got=tags.get(dated) or "no such tag or repo",
+            remedy="was the repo or the tag deleted? Name another repo, or set the tag again",
+        )
+    if champion == promotion.revision:
+        return None
+    moves = [one for one in champions(edges.store, config) if one.revision == champion]
+    how = f"by a {moves[-1].kind} of {moves[-1].at:%Y-%m-%d %H:%M} UTC" if moves else "by hand"
+    return (
+        f"{promotion.revision} was promoted on {promotion.at:%Y-%m-%d %H:%M} UTC; the champion of "
+        f"{config.repo} is now {champion or 'none'}, {how}"
+    )
 
 
 def current_champion(config: ReleaseConfig, hub: Hub) -> str | None:
