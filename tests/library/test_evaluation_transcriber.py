@@ -11,7 +11,10 @@ import soxr
 
 from whisper_retrain.config import DecodingConfig
 from whisper_retrain.evaluation.transcriber import SAMPLING_RATE_HZ, Audio, Transcriber
-from whisper_retrain.evaluation.transformers_runtime import load_transcriber
+from whisper_retrain.evaluation.transformers_runtime import (
+    TransformersTranscriber,
+    load_transcriber,
+)
 from whisper_retrain.local.demo.base_model import convert_base_model
 from whisper_retrain.local.demo.engines import Piper
 
@@ -60,6 +63,20 @@ def test_words_are_those_of_the_text_and_lie_in_the_audio(
         assert times == sorted(times)
         assert times[-1] <= len(audio) / SAMPLING_RATE_HZ
         assert all(0.0 <= word.probability <= 1.0 for word in one.words)
+
+
+def test_a_batch_reads_the_same_before_and_after_words_were_asked_for(
+    model_dir: Path, speech: list[Audio]
+) -> None:
+    asked = load_transcriber(model_dir, DecodingConfig(), "cpu")
+    asked.transcribe(speech[:1], words=True)
+    assert attention_of(asked) == attention_of(load_transcriber(model_dir, DecodingConfig(), "cpu"))
+    assert attention_of(asked) != "eager"
+
+
+def attention_of(transcriber: Transcriber) -> str:
+    assert isinstance(transcriber, TransformersTranscriber)
+    return str(transcriber._model.config._attn_implementation)
 
 
 def test_a_word_is_heard_where_it_was_said(transcriber: Transcriber, speech: list[Audio]) -> None:

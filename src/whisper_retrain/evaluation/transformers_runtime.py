@@ -12,6 +12,7 @@ from typing import Any
 
 from whisper_retrain.config import DecodingConfig
 from whisper_retrain.errors import InputError, OutOfMemoryError
+from whisper_retrain.evaluation.cores import in_shares
 from whisper_retrain.evaluation.transcriber import (
     CONTEXT_S,
     SAMPLING_RATE_HZ,
@@ -37,7 +38,8 @@ class TransformersTranscriber:
     """A Whisper model on a device, decoding in one fixed way.
 
     Batches are what they are given as, so that the same utterances in the same batches give the
-    same texts, whatever the sharding; other batches may differ in the last bits of the logits.
+    same texts, whatever the sharding; other batches, and on a CPU other numbers of cores, may
+    differ in the last bits of the logits.
     """
 
     def __init__(self, model_dir: Path, decoding: DecodingConfig, device: str = "auto") -> None:
@@ -64,16 +66,27 @@ class TransformersTranscriber:
 
         `words` needs the model's alignment heads: InputError when its generation_config has none.
         """
-        bounds = [self.bound(len(audio) / SAMPLING_RATE_HZ) for audio in audios]
-        asked = self._words_asked() if words else {}
+        if words:
+            return self._with_words(audios)
+        if self.device.type == "cpu":
+            return in_shares(self._texts, audios)
+        return self._texts(audios)
+
+    def _texts(self, audios: Sequence[Audio]) -> list[Transcript]:
+        bounds = self._bounds(audios)
+        found = self._generate(
+            self._features(audios), return_timestamps=False, stopping_criteria=[_bounded(bounds)]
+        )
+        return [self._transcript(row, bound) for row, bound in zip(found, bounds, strict=True)]
+
+    def _with_words(self, audios: Sequence[Audio]) -> list[Transcript]:
+        bounds = self._bounds(audios)
         found = self._generate(
             self._features(audios),
             return_timestamps=False,
             stopping_criteria=[_bounded(bounds)],
-            **asked,
+            **self._words_asked(),
         )
-        if not words:
-            return [self._transcript(row, bound) for row, bound in zip(found, bounds, strict=True)]
         spoken = []
         for number, bound in enumerate(bounds):
             ids = found["sequences"][number].tolist()
@@ -127,6 +140,9 @@ class TransformersTranscriber:
         wanted = ceil(min(duration_s, CONTEXT_S) * self.decoding.max_tokens_per_s) + SLACK_TOKENS
         return min(wanted, self._positions // 2)
 
+    def _bounds(self, audios: Sequence[Audio]) -> list[int]:
+        return [self.bound(len(audio) / SAMPLING_RATE_HZ) for audio in audios]
+
     @property
     def _eos(self) -> int:
         return int(self._processor.tokenizer.eos_token_id)
@@ -144,6 +160,7 @@ class TransformersTranscriber:
     def _generate(self, features: dict[str, Any], **options: Any) -> Any:
         import torch
 
+        attention = self._model.config._attn_implementation
         try:
             with torch.inference_mode():
                 return self._model.generate(**features, **{**self._options, **options})
@@ -153,6 +170,9 @@ class TransformersTranscriber:
                 got=f"{len(features['input_features'])} utterances of 30 s",
                 remedy="lower decoding.batch_size",
             ) from error
+        finally:
+            # Asked for words, `generate` leaves another attention set, which is slower.
+            self._model.config._attn_implementation = attention
 
     def _words_asked(self) -> dict[str, Any]:
         if not getattr(self._model.generation_config, "alignment_heads", None):
