@@ -48,7 +48,7 @@ class DatasetSource(Config):
         min_length=1,
     )
     ref: str = Field("main", title="Ref", description="Branch, tag or revision of a Hub repo.")
-    preset: Literal["none", "paulmooney"] = Field(
+    preset: Literal["none", "paulmooney", "corrections"] = Field(
         "none", title="Preset", description="Known datasets set their columns themselves."
     )
     columns: Columns = Field(Columns(), title="Columns")

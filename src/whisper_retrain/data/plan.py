@@ -27,7 +27,9 @@ SHARD_ROWS = 300
 PRESETS = {
     "paulmooney": Columns(
         audio="path", reference="sentence", id="id", speaker="speaker_id", prompt="prompt"
-    )
+    ),
+    # The listing that the web application keeps.
+    "corrections": Columns(audio="audio", reference="sentence", id="id", speaker="speaker"),
 }
 
 
