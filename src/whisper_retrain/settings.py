@@ -34,6 +34,21 @@ class Settings(BaseSettings):
     wandb_project: str = Field(
         default="whisper-retrain", min_length=1, description="W&B project of the training runs."
     )
+    app_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/\s]+$",
+        description="Address of the web application as people open it; reports are linked there.",
+    )
+    app_accounts: Path | None = Field(
+        default=None, description="Accounts of the web application; without one: loopback only."
+    )
+    app_release: str | None = Field(
+        default=None, description="Release repo whose champion is tried; None: the only one."
+    )
+    app_examples: str | None = Field(
+        default=None,
+        description="Dataset source whose validation recordings anybody may try; None: none.",
+    )
 
 
 def load_settings() -> Settings:

@@ -11,6 +11,7 @@ from pathlib import Path
 import typer
 from dotenv import load_dotenv
 
+from whisper_retrain.cli.app import app as web_app
 from whisper_retrain.cli.doctor import doctor_command
 from whisper_retrain.cli.gate import gate_app
 from whisper_retrain.cli.score import score
@@ -25,6 +26,7 @@ commands = typer.Typer(
 )
 commands.add_typer(stack_app, name="stack")
 commands.add_typer(gate_app, name="gate")
+commands.add_typer(web_app, name="app")
 commands.command("doctor")(doctor_command)
 commands.command("score")(score)
 

@@ -1,0 +1,34 @@
+"""What the pages need, put together once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from whisper_retrain.app.accounts import Accounts
+from whisper_retrain.app.calibrations import Calibrations
+from whisper_retrain.app.correction_store import CorrectionStore
+from whisper_retrain.app.desk import Desk
+from whisper_retrain.app.examples import Examples
+from whisper_retrain.app.known import KnownSpeechReader
+from whisper_retrain.app.models import Models, Release
+from whisper_retrain.edges.hub import Hub
+from whisper_retrain.edges.store import ObjectStore
+
+
+@dataclass(frozen=True)
+class Services:
+    """The outside world and what the app keeps of it."""
+
+    store: ObjectStore
+    hub: Hub
+    release: Release
+    models: Models
+    desk: Desk
+    corrections: CorrectionStore
+    known: KnownSpeechReader
+    calibrations: Calibrations
+    examples: Examples
+    cache_dir: Path
+    accounts: Accounts | None
+    """None where the app is bound to loopback: whoever sits there is a reviewer."""
