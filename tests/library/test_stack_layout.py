@@ -88,9 +88,9 @@ def test_a_state_of_another_version_is_not_touched(layout: Layout) -> None:
     assert not isinstance(caught.value, CorruptStateError)
 
 
-def test_a_state_without_all_ports_is_chosen_anew(layout: Layout) -> None:
+def test_a_state_of_before_a_service_was_added_keeps_its_ports(layout: Layout) -> None:
     layout.save_state(State(ports={"prefect": 12_345}))
-    assert layout.load_state() is None
+    assert layout.load_state() == State(ports={"prefect": 12_345})
 
 
 def test_ports_are_distinct_and_free() -> None:

@@ -22,7 +22,7 @@ from whisper_retrain.local.stack.processes import find
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-NAMES = {"prefect", "s3", "hub", "receiver", "worker"}
+NAMES = {"prefect", "s3", "hub", "receiver", "app", "worker"}
 
 
 @pytest.fixture(scope="module")

@@ -9,23 +9,25 @@ import os
 from pathlib import Path
 
 from whisper_retrain.errors import InputError
-from whisper_retrain.local.stack.layout import Credentials, Layout, State
+from whisper_retrain.local.stack.layout import PORT_NAMES, Credentials, Layout, State
 
 BUCKET = "whisper-retrain"
 HUB_USER = "demo"
 WORK_POOL = "whisper-retrain"
+DEMO_SOURCE = "demo"
+"""Name of the demo corpus among a dataset's sources: nobody's recordings, anybody may try them."""
 
 
 def environment(local_dir: Path) -> dict[str, str]:
     """Variables for a process that is to use the stack in `local_dir`; merge over os.environ.
 
-    Raises InputError when no stack was ever started there.
+    Raises InputError when no stack, or only one of an earlier version, was started there.
     """
     layout = Layout(local_dir)
     state, credentials = layout.load_state(), layout.load_credentials()
-    if state is None or credentials is None:
+    if state is None or credentials is None or not set(PORT_NAMES) <= state.ports.keys():
         raise InputError(
-            "no stack was started here",
+            "no stack of this version was started here",
             where=str(layout.dir),
             remedy=f"whisper-retrain stack up --dir '{local_dir}'",
         )
@@ -40,6 +42,8 @@ def client_variables(layout: Layout, state: State, credentials: Credentials) -> 
         "WHISPER_RETRAIN_CACHE_DIR": str(layout.dir / "cache"),
         "WHISPER_RETRAIN_STORE": f"s3://{BUCKET}",
         "WHISPER_RETRAIN_NOTIFICATION_URL": f"http://127.0.0.1:{ports['receiver']}/notify",
+        "WHISPER_RETRAIN_APP_URL": f"http://127.0.0.1:{ports['app']}",
+        "WHISPER_RETRAIN_APP_EXAMPLES": DEMO_SOURCE,
         **_prefect(layout, ports["prefect"]),
         **_s3(layout, ports["s3"], credentials),
         **_hub(layout, ports["hub"], credentials),

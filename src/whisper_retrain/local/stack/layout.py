@@ -29,6 +29,7 @@ PORT_NAMES = (
     "s3-admin",
     "hub",
     "receiver",
+    "app",
 )
 # SeaweedFS also takes each port + GRPC_OFFSET; both lie below Linux' ephemeral ports (32768 up),
 # so no outgoing connection can hold one of them by chance.
@@ -90,7 +91,10 @@ class Layout:
             ) from error
 
     def load_state(self) -> State | None:
-        """The stored state; None when there is none. Raises InputError when it is unreadable."""
+        """The stored state, maybe without a port that a newer version needs; None without one.
+
+        Raises InputError when it is unreadable.
+        """
         try:
             raw = json.loads(self.state_file.read_text("utf-8"))
             found = raw.get("format") if isinstance(raw, dict) else None
@@ -112,7 +116,7 @@ class Layout:
                 got=str(error),
                 remedy="`whisper-retrain stack up` makes a new one; no data is lost",
             ) from error
-        return state if set(state.ports) == set(PORT_NAMES) else None
+        return state
 
     def save_state(self, state: State) -> None:
         """Replace the stored state at once."""

@@ -82,6 +82,7 @@ def services_of(layout: Layout, state: State, credentials: Credentials) -> tuple
         _s3(layout, state, base),
         _hub(layout, state, base),
         _receiver(layout, state, base),
+        _web_app(layout, state, base),
         _worker(layout, state, base),
     )
 
@@ -246,6 +247,28 @@ def _receiver(layout: Layout, state: State, base: dict[str, str]) -> Service:
         ports={"receiver": port},
         probe=lambda: _get(f"http://127.0.0.1:{port}/health"),
         data=(layout.notifications_file,),
+    )
+
+
+def _web_app(layout: Layout, state: State, base: dict[str, str]) -> Service:
+    port, url = state.ports["app"], base["WHISPER_RETRAIN_APP_URL"]
+    # What it needs: the store, the Hub, its own settings; not Prefect, nor W&B.
+    wanted = ("AWS_", "HF_", "WHISPER_RETRAIN_")
+    variables = {k: v for k, v in base.items() if k.startswith(wanted)} | _only(base, "none")
+    return Service(
+        name="app",
+        title="Web app",
+        version=version("whisper-retrain"),
+        url=url,
+        command=_python("whisper_retrain", "app", "--port", str(port)),
+        identity=("-m", "whisper_retrain", "app"),
+        variables=variables,
+        ports={"app": port},
+        probe=lambda: _get(f"{url}/health"),
+        data=(layout.dir / "cache" / "app",),
+        needs=("s3", "hub"),
+        start_limit_s=300,
+        stop_grace_s=8,
     )
 
 

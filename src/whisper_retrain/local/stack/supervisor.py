@@ -130,7 +130,8 @@ def _settle(layout: Layout, progress: Progress) -> tuple[Service, ...]:
     except CorruptStateError as error:
         progress(f"choosing ports anew: {error}")
         state = None
-    state = state or State(ports=choose_ports(PORT_NAMES, keep={}))
+    kept = {name: port for name, port in state.ports.items() if name in PORT_NAMES} if state else {}
+    state = State(ports=choose_ports([n for n in PORT_NAMES if n not in kept], kept))
     lost = _lost_ports(layout, services_of(layout, state, credentials))
     if lost:
         names = ", ".join(f"{name} {state.ports[name]}" for name in lost)
@@ -151,7 +152,7 @@ def _ports(layout: Layout) -> dict[str, int]:
 
 def _services(layout: Layout) -> tuple[Service, ...]:
     """The services as stored; with made-up ports and keys where nothing is, to know their names."""
-    ports = _ports(layout) or dict.fromkeys(PORT_NAMES, 0)
+    ports = dict.fromkeys(PORT_NAMES, 0) | _ports(layout)
     credentials = layout.load_credentials() or Credentials(
         s3_access_key="", s3_secret_key="", hub_token="", hub_read_token=""
     )
