@@ -27,9 +27,14 @@ HEARTBEAT_LOST_AFTER = timedelta(seconds=540)
 
 FAILED_BODY = """\
 Flow run {{ flow_run.name }} ended in state {{ flow_run.state.name }}.
-{{ flow_run.state.message | default("", true) | truncate(500) }}
+{{ flow_run.state.message | default("", true) | truncate(1500) }}
+{% if flow_run.state.type != "FAILED" %}\
+Its process ended in the middle: the stage is the flow run inside it that is not completed.
+Run again: finished stages are kept, and training resumes.
+{% endif %}\
 {{ flow_run | ui_url }}
 """
+"""An error names its stage and what to do by itself; a process that died could not."""
 
 
 def deliver_outbox(deployment_id: UUID) -> Automation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
+from flows.stages import stage
 from tasks.notes import publish_training_note
 from tasks.training import describe_model, fine_tune
 from whisper_retrain.config import DecodingConfig, TrainingConfig
@@ -14,6 +15,7 @@ from whisper_retrain.training.job import TrainingJob
 
 
 @flow(name="fine-tune", flow_run_name="fine-tune-{base_repo}")
+@stage("fine-tune")
 def fine_tuning(
     dataset: DatasetRevision,
     base_repo: str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
+from flows.stages import stage
 from tasks.gating import count_look, decide, evaluate, plan
 from tasks.notes import publish_decision_note, publish_evaluation_note
 from tasks.training import describe_model
@@ -16,6 +17,7 @@ from whisper_retrain.release.evidence import Evidence
 
 
 @flow(name="gate", flow_run_name="gate-{release.repo}")
+@stage("gate")
 def gate(
     dataset: DatasetRevision,
     run: TrainingRun,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
+from flows.stages import stage
 from tasks.notes import publish_champions_plot, publish_promotion_link
 from tasks.releasing import promote
 from whisper_retrain.config import ReleaseConfig
@@ -12,6 +13,7 @@ from whisper_retrain.release.evidence import Evidence, ReleaseJob
 
 
 @flow(name="promote", flow_run_name="promote-to-{release.repo}")
+@stage("promote")
 def promotion(evidence: Evidence, release: ReleaseConfig) -> Promotion:
     """Publish the challenger; killed at any moment and run again, it ends the same.
 

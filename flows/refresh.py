@@ -7,6 +7,7 @@ from typing import Any
 from prefect import flow
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from flows.stages import stage
 from tasks.dataset import (
     build_shard,
     commit_revision,
@@ -28,6 +29,7 @@ SHARDS_AT_ONCE: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=2)
     flow_run_name="refresh-{dataset.sources[0].name}",
     task_runner=SHARDS_AT_ONCE,
 )
+@stage("refresh")
 def refresh(dataset: DatasetConfig) -> DatasetRevision:
     """Take up new recordings; without any, no audio is read and nothing is written.
 

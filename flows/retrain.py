@@ -12,6 +12,7 @@ from flows.fine_tuning import fine_tuning
 from flows.gate import gate
 from flows.promotion import promotion
 from flows.refresh import refresh
+from flows.stages import stage
 from tasks.closing import close, find_last, keep_evidence, promoted_before, why_nothing_new
 from tasks.gating import find_champion
 from tasks.notes import write_report
@@ -32,6 +33,7 @@ from whisper_retrain.history.retrainings import RetrainingRequest
 
 
 @flow(name="retrain", flow_run_name="retrain-{release.repo}")
+@stage("retrain")
 def retrain(
     dataset: DatasetConfig,
     release: ReleaseConfig,

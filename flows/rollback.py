@@ -8,6 +8,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import Field
 
+from flows.stages import stage
 from tasks.notes import publish_champions_plot
 from tasks.releasing import announce_outbox, roll_back
 from whisper_retrain.config import ReleaseConfig
@@ -15,6 +16,7 @@ from whisper_retrain.records import Promotion
 
 
 @flow(name="rollback", flow_run_name="roll-back-{release.repo}")
+@stage("rollback")
 def rollback(
     release: ReleaseConfig,
     to_revision: Annotated[str | None, Field(pattern=r"^[0-9a-f]{40}$")] = None,

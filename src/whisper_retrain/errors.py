@@ -3,9 +3,14 @@
 A message says what happened, where, what was expected and what was there, and what to do.
 """
 
+from typing import Self
+
 
 class WhisperRetrainError(Exception):
     """Base of all errors that this library raises on purpose."""
+
+    usual_remedy = "see the flow run's log; run again afterwards, what was finished is kept"
+    stage = ""
 
     def __init__(
         self,
@@ -30,23 +35,41 @@ class WhisperRetrainError(Exception):
         parts += [f"remedy: {remedy}"] if remedy else []
         super().__init__("; ".join(parts))
 
+    def during(self, stage: str) -> Self:
+        """The same error, which also says in which stage; one that says so already stays."""
+        if self.stage:
+            return self
+        named = type(self)(
+            f"{stage} failed: {self.what}",
+            where=self.where,
+            expected=self.expected,
+            got=self.got,
+            remedy=self.remedy or self.usual_remedy,
+        )
+        named.stage = stage
+        return named
+
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments are lost by the default pickling of exceptions.
         return (_rebuild, (type(self), self.__dict__.copy()))
 
 
 def _rebuild(cls: type[WhisperRetrainError], fields: dict[str, str]) -> WhisperRetrainError:
-    return cls(
+    error = cls(
         fields["what"],
         where=fields["where"],
         expected=fields["expected"],
         got=fields["got"],
         remedy=fields["remedy"],
     )
+    error.stage = fields.get("stage", "")
+    return error
 
 
 class TransientError(WhisperRetrainError):
     """Likely gone on the next try: a time-out, a 5xx answer, a dropped connection."""
+
+    usual_remedy = "run again: what was finished is kept"
 
 
 class PermanentError(WhisperRetrainError):
