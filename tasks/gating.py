@@ -8,11 +8,10 @@ from pathlib import Path
 from prefect import get_run_logger, task
 
 from tasks.policies import GPU_TAG, LOOKUP, STAGE
-from tasks.services import cache_dir, hub, settings, store
+from tasks.services import audio_shards, cache_dir, hub, store
 from whisper_retrain import model_files
 from whisper_retrain.config import DecodingConfig, ReleaseConfig
 from whisper_retrain.data.manifest import load_manifest
-from whisper_retrain.data.shards import AudioShards
 from whisper_retrain.edges.clock import SystemClock
 from whisper_retrain.edges.store import write_record
 from whisper_retrain.evaluation.evaluate import evaluate as run_evaluation
@@ -73,12 +72,12 @@ def evaluate(
     if found := find_report(store(), job):
         logger.info("%s was scored before: nothing to transcribe", role)
     else:
-        utterances = load_manifest(store(), dataset, cache_dir("manifests"))
+        utterances = load_manifest(store(), dataset, cache_dir())
         found = run_evaluation(
             job,
             model_folder(job.model, checkpoint),
             store(),
-            AudioShards(store(), cache_dir("shards"), settings().cache_max_bytes).audio,
+            audio_shards().audio,
             [one for one in utterances if one.split == "test"],
             lambda done, total, note: logger.info("%s: %d of %d %s", role, done, total, note),
             lexicon=default_lexicon(own_terms),

@@ -22,14 +22,13 @@ from prefect.artifacts import (
 from prefect.cache_policies import NO_CACHE
 
 from tasks.policies import LOOKUP
-from tasks.services import cache_dir, hub, store
+from tasks.services import cache_dir, hub, recordings, store
 from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.data.report import dataset_table
 from whisper_retrain.data.report import write_report as write_dataset_report
 from whisper_retrain.records import Artifact, DatasetRevision, Promotion, TrainingRun
 from whisper_retrain.release.evidence import Evidence, ReleaseJob, report_key
 from whisper_retrain.release.measured import differences_of, evaluations_of
-from whisper_retrain.release.recordings import players
 from whisper_retrain.release.scores import METRIC_NAMES, ROLE_NAMES, score_text
 from whisper_retrain.release.transaction import champions
 from whisper_retrain.report.figures import svg_data_uri, wer_history_svg
@@ -54,7 +53,7 @@ def publish_dataset_note(revision: DatasetRevision) -> None:
         key="dataset-report",
         description=f"Dataset revision `{revision.digest[:12]}`",
     )
-    report = write_dataset_report(store(), revision, cache_dir("manifests"))
+    report = write_dataset_report(store(), revision, cache_dir())
     create_markdown_artifact(f"Report with plots: `{report.uri}`", key="dataset-report-html")
 
 
@@ -94,7 +93,7 @@ def write_report(
     evidence: Evidence, release: ReleaseConfig, promoted: Promotion | None
 ) -> Artifact:
     """The self-contained HTML report, in S3, where card and notification say that it lies."""
-    audio = players(release.report_audio, store(), evidence.dataset, cache_dir("shards"))
+    audio = recordings(evidence.dataset).flac if release.report_audio else None
     job = ReleaseJob(evidence=evidence, release=release)
     html = html_report(
         evidence,

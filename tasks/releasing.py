@@ -10,7 +10,7 @@ from prefect import task
 
 from tasks.notifications import announce
 from tasks.policies import LOOKUP, STAGE
-from tasks.services import cache_dir, hub, store
+from tasks.services import cache_dir, hub, recordings, store
 from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.edges.clock import SystemClock
 from whisper_retrain.records import Promotion
@@ -18,7 +18,6 @@ from whisper_retrain.release import outbox, rollback
 from whisper_retrain.release import promotion as release_promotion
 from whisper_retrain.release.evidence import Evidence, ReleaseJob, report_key
 from whisper_retrain.release.notifications import challenger_rejected
-from whisper_retrain.release.recordings import HeldOutRecordings
 from whisper_retrain.release.transaction import Edges, recover, superseded
 from whisper_retrain.release.verify import transcribe_in_child
 
@@ -39,8 +38,7 @@ def promote(job: ReleaseJob) -> Promotion:
     """Push, verify, move the tags, record, and queue the notification."""
     evidence = job.evidence
     with tempfile.TemporaryDirectory(dir=cache_dir("work")) as folder:
-        recordings = HeldOutRecordings(store(), evidence.dataset, cache_dir("shards"))
-        audio = recordings.write_probe(Path(folder) / "probe.flac")
+        audio = recordings(evidence.dataset).write_probe(Path(folder) / "probe.flac")
         probe = partial(transcribe_in_child, audio=audio)
         report = store().uri(report_key(job))
         return release_promotion.promote(evidence, probe, job.release, edges(), report)

@@ -8,8 +8,12 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from whisper_retrain.data.manifest import load_manifest
+from whisper_retrain.data.shards import AudioShards
 from whisper_retrain.edges.hub import HubClient
 from whisper_retrain.edges.store import S3Store
+from whisper_retrain.records import DatasetRevision
+from whisper_retrain.release.recordings import HeldOutRecordings
 from whisper_retrain.settings import Settings, load_settings
 
 
@@ -31,8 +35,18 @@ def hub() -> HubClient:
     return HubClient()
 
 
-def cache_dir(name: str) -> Path:
-    """A folder of the local cache."""
+def cache_dir(name: str = "") -> Path:
+    """The local cache that training shares, or a folder of it."""
     path = settings().cache_dir.absolute() / name
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def audio_shards() -> AudioShards:
+    """The audio of utterances, through the one cache and under its one cap."""
+    return AudioShards(store(), cache_dir(), settings().cache_max_bytes)
+
+
+def recordings(dataset: DatasetRevision) -> HeldOutRecordings:
+    """The recordings of a test set, through the same cache."""
+    return HeldOutRecordings(load_manifest(store(), dataset, cache_dir()), audio_shards())

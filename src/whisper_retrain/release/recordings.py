@@ -6,13 +6,11 @@ Knows nothing of models. Recordings leave the store only for these two uses, nev
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 
-from whisper_retrain.data.manifest import load_manifest
+from whisper_retrain.data.manifest import Utterance
 from whisper_retrain.data.shards import AudioShards
-from whisper_retrain.edges.store import ObjectStore
-from whisper_retrain.records import DatasetRevision
 
 SAMPLING_RATE_HZ = 16_000
 
@@ -20,10 +18,9 @@ SAMPLING_RATE_HZ = 16_000
 class HeldOutRecordings:
     """The recordings of a dataset revision's test set, by utterance id."""
 
-    def __init__(self, store: ObjectStore, dataset: DatasetRevision, cache: Path) -> None:
-        utterances = load_manifest(store, dataset, cache)
+    def __init__(self, utterances: Iterable[Utterance], shards: AudioShards) -> None:
         self._by_id = {one.id: one for one in utterances if one.split == "test"}
-        self._shards = AudioShards(store, cache, 2**30)
+        self._shards = shards
 
     def flac(self, utterance_id: str) -> bytes:
         """One recording as a FLAC file, mono, 16 kHz."""
@@ -39,10 +36,3 @@ class HeldOutRecordings:
         longest = max(self._by_id.values(), key=lambda one: (one.num_samples, one.id))
         target.write_bytes(self.flac(longest.id))
         return target
-
-
-def players(
-    allowed: bool, store: ObjectStore, dataset: DatasetRevision, cache: Path
-) -> Callable[[str], bytes] | None:
-    """What the report plays recordings with; None unless allowed."""
-    return HeldOutRecordings(store, dataset, cache).flac if allowed else None

@@ -125,8 +125,8 @@ def _open_speech(
     from whisper_retrain.training.speech import Speech
 
     # The folders that evaluation uses too, so that nothing is downloaded twice.
-    utterances = load_manifest(store, dataset, cache_dir / "manifests")
-    shards = AudioShards(store, cache_dir / "shards", cache_bytes)
+    utterances = load_manifest(store, dataset, cache_dir)
+    shards = AudioShards(store, cache_dir, cache_bytes)
     return Speech(
         train=[utterance for utterance in utterances if utterance.split == "train"],
         validation=[utterance for utterance in utterances if utterance.split == "validation"],
