@@ -200,6 +200,10 @@ class DatasetRevision(Record):
     hours_ever: float = 0.0
     leakage: dict[str, dict[str, int]] = {}
     notices: tuple[str, ...] = ()
+    test_columns_digest: str = ""
+    """Of the test set's speakers, prompts and durations, which its own digest leaves out."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"test_columns_digest"})
 
 
 class ModelRef(Record):
@@ -289,6 +293,10 @@ class EvaluationReport(Record):
     rows: Artifact
     rows_digest: str = ""
     lexicon_version: str = ""
+    conditions: dict[str, str] = {}
+    """What else the report was made under, by name; an earlier version kept none."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"conditions"})
 
     @property
     def insertion_rate(self) -> float:

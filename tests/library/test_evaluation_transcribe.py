@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from tests.fixtures.evaluation import a_job, an_utterance, tiny_whisper, tone
+from tests.fixtures.evidence import some_evidence
 from whisper_retrain.config import DecodingConfig
 from whisper_retrain.edges.store import S3Store
 from whisper_retrain.errors import InputError, IntegrityError
+from whisper_retrain.evaluation import jobs
 from whisper_retrain.evaluation.evaluate import evaluate
 from whisper_retrain.evaluation.jobs import find_report, load_evaluation, plan_evaluation
 from whisper_retrain.evaluation.transcription import estimate_snr_db, heartbeat
@@ -42,6 +44,7 @@ def test_a_report_is_made_once_and_found_under_any_name(
     assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
     assert seen[-1][:2] == (20, 20)
     assert report.utterances == 20
+    assert report.conditions == job.conditions
     # As champion, a week later, on a machine without the model: no transcription at all.
     champion = ModelRef(
         name="champion", model_digest=MODEL.model_digest, repo="demo/a", revision="f" * 40
@@ -85,6 +88,25 @@ def test_what_the_texts_depend_on_and_what_only_the_scores_do() -> None:
         {"model": MODEL.model_copy(update={"model_digest": "cd" * 32})},
     ):
         assert job.model_copy(update=change).transcripts != job.transcripts
+
+
+def test_whatever_else_can_change_a_report_is_part_of_its_key_and_kept_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Probes of another version, other speakers of the same recordings, another aligner."""
+    dataset = some_evidence().dataset
+    job = plan_evaluation(MODEL, dataset, DECODING)
+    other_speakers = dataset.model_copy(update={"test_columns_digest": "ab" * 32})
+    others = {
+        "columns of the test set": plan_evaluation(MODEL, other_speakers, DECODING),
+        "aligner": job.model_copy(update={"aligner_version": "another"}),
+    }
+    monkeypatch.setattr(jobs, "PROBES_VERSION", "another")
+    others["probes"] = plan_evaluation(MODEL, dataset, DECODING)
+    for name, other in others.items():
+        assert (other.prefix, other.cache_key) != (job.prefix, job.cache_key), name
+        assert other.transcripts == job.transcripts, "the texts are the same"
+        assert other.conditions[name] != job.conditions[name]
 
 
 def test_edited_rows_are_not_loaded(s3_store: S3Store, model_dir: Path) -> None:

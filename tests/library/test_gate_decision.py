@@ -126,6 +126,15 @@ def test_reports_made_under_other_conditions_are_refused(name: str) -> None:
         decide(champion, other, preset("default"))
 
 
+@pytest.mark.parametrize("name", ["probes", "columns of the test set", "transformers", "aligner"])
+def test_reports_of_other_probes_speakers_or_libraries_are_refused(name: str) -> None:
+    champion, challenger = heard("a", rates(0.2), 1), heard("b", rates(0.1), 2)
+    conditions = challenger.report.conditions | {name: "other"}
+    report = challenger.report.model_copy(update={"conditions": conditions})
+    with pytest.raises(InputError, match=f"not comparable; at {name}; .* got other"):
+        decide(champion, Evaluation(report, challenger.rows), preset("default"))
+
+
 def test_edited_rows_are_refused() -> None:
     champion, challenger = heard("a", rates(0.2), 1), heard("b", rates(0.1), 2)
     edited = (replace(challenger.rows[0], hypothesis="something else"), *challenger.rows[1:])

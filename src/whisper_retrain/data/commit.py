@@ -21,6 +21,7 @@ from whisper_retrain.data.latest import (
 )
 from whisper_retrain.data.manifest import (
     Utterance,
+    digest_of_test_columns,
     digest_of_test_set,
     manifest_digest,
     summarize,
@@ -174,6 +175,7 @@ def _describe(
         shards=shards,
         splits=summarize(curated.utterances),
         test_set_digest=digest_of_test_set(curated.utterances),
+        test_columns_digest=digest_of_test_columns(curated.utterances),
         seen=curated.seen,
         taken=len(curated.utterances),
         dropped=reasons(curated.dropped.values()),

@@ -63,6 +63,16 @@ def digest_of_test_set(utterances: Iterable[Utterance]) -> str:
     return hashlib.sha256(canonical_json([NORMALIZER_VERSION, rows])).hexdigest()
 
 
+def digest_of_test_columns(utterances: Iterable[Utterance]) -> str:
+    """Digest of what slices and blocks are made of: who spoke, which prompt, how long."""
+    rows = sorted(
+        [u.id, u.speaker, u.prompt, u.phrase, u.sampling_rate_hz, u.duration_s]
+        for u in utterances
+        if u.split == "test"
+    )
+    return hashlib.sha256(canonical_json(rows)).hexdigest()
+
+
 def summarize(utterances: Iterable[Utterance]) -> dict[str, SplitSummary]:
     """Utterances, speakers and hours of each split."""
     by_split: dict[str, list[Utterance]] = {"train": [], "validation": [], "test": []}

@@ -107,6 +107,7 @@ def summarize(
         normalizer_version=job.normalizer_version,
         lexicon_version=job.lexicon_version,
         decoding_digest=job.decoding.digest,
+        conditions=job.conditions,
         utterances=len(rows),
         audio_s=audio_s,
         raw=total(row.raw for row in rows),

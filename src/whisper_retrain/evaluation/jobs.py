@@ -16,6 +16,7 @@ from whisper_retrain.config import DecodingConfig
 from whisper_retrain.edges.store import ObjectStore, read_record
 from whisper_retrain.errors import IntegrityError
 from whisper_retrain.evaluation.lexicon import Lexicon, default_lexicon
+from whisper_retrain.evaluation.probes import PROBES_VERSION
 from whisper_retrain.evaluation.rows import Evaluation, rows_digest, rows_from_parquet
 from whisper_retrain.normalizer import NORMALIZER_VERSION
 from whisper_retrain.records import (
@@ -50,7 +51,28 @@ class EvaluationJob(Job):
     normalizer_version: str
     lexicon_version: str
     libraries: dict[str, str]
-    probed: bool = True
+    aligner_version: str = ""
+    columns_digest: str = ""
+    probes_version: str = ""
+
+    @property
+    def probed(self) -> bool:
+        """Whether hallucination probes and latencies are wanted."""
+        return bool(self.probes_version)
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        """All that the report depends on beside model, test set, decoding, normalizer and lexicon.
+
+        Kept in the report: those of different conditions are never compared.
+        """
+        return self.libraries | {
+            "evaluation": self.version,
+            "transcription": TranscriptionJob.version,
+            "aligner": self.aligner_version,
+            "columns of the test set": self.columns_digest,
+            "probes": self.probes_version,
+        }
 
     @property
     def transcription(self) -> TranscriptionJob:
@@ -69,7 +91,7 @@ class EvaluationJob(Job):
             "transcription": self.transcription.digest,
             "normalizer": self.normalizer_version,
             "lexicon": self.lexicon_version,
-            "probed": self.probed,
+            "conditions": self.conditions,
         }
 
     @property
@@ -95,14 +117,21 @@ def plan_evaluation(
     `find_report` tells whether it has been made. Without `probed`, hallucination probes and
     latencies, which say the same on every test set, are left out.
     """
+    digest, columns = (
+        (test_set, "")
+        if isinstance(test_set, str)
+        else (test_set.test_set_digest, test_set.test_columns_digest)
+    )
     return EvaluationJob(
         model=model,
-        test_set_digest=test_set if isinstance(test_set, str) else test_set.test_set_digest,
+        test_set_digest=digest,
+        columns_digest=columns,
         decoding=decoding,
         normalizer_version=NORMALIZER_VERSION,
         lexicon_version=(lexicon or default_lexicon()).version,
         libraries={name: version_of(name) for name in ("torch", "transformers")},
-        probed=probed,
+        aligner_version=version_of("jiwer"),
+        probes_version=PROBES_VERSION if probed else "",
     )
 
 

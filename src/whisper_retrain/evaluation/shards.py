@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from whisper_retrain.edges.store import ObjectStore
 from whisper_retrain.evaluation.jobs import EvaluationJob
-from whisper_retrain.evaluation.probes import PROBES_VERSION, Speech, make_probes, run_probes
+from whisper_retrain.evaluation.probes import Speech, make_probes, run_probes
 from whisper_retrain.evaluation.transcriber import Audio, Transcriber
 from whisper_retrain.evaluation.transcription import Progress, estimate_snr_db, heartbeat
 from whisper_retrain.evaluation.transformers_runtime import load_transcriber
@@ -80,7 +80,7 @@ class ShardedTranscription:
 
     def extras(self, utterances: Sequence[Utterance]) -> Extras:
         """Hallucination probes, and the seconds that single utterances take; from S3 if there."""
-        key = f"{self.job.transcripts}extras-{PROBES_VERSION}.json"
+        key = f"{self.job.transcripts}extras-{self.job.probes_version}.json"
         if stored := self.store.read_versioned(key):
             return Extras.model_validate_json(stored[0])
         transcriber = self._load()

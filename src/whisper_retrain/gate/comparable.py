@@ -16,8 +16,9 @@ SAME = ("test_set_digest", "normalizer_version", "lexicon_version", "decoding_di
 
 def check_comparable(champion: Evaluation, challenger: Evaluation) -> None:
     """Raise InputError for different conditions, IntegrityError for rows that were changed."""
-    for name in SAME:
-        expected, got = getattr(champion.report, name), getattr(challenger.report, name)
+    left, right = _conditions(champion), _conditions(challenger)
+    for name in sorted(left.keys() | right.keys()):
+        expected, got = left.get(name), right.get(name)
         if expected != got:
             raise InputError(
                 "the reports are not comparable",
@@ -29,6 +30,11 @@ def check_comparable(champion: Evaluation, challenger: Evaluation) -> None:
     for evaluation in (champion, challenger):
         check_rows(evaluation)
     _check_same_utterances(champion, challenger)
+
+
+def _conditions(evaluation: Evaluation) -> dict[str, str]:
+    report = evaluation.report
+    return {name: getattr(report, name) for name in SAME} | report.conditions
 
 
 def check_rows(evaluation: Evaluation) -> None:
