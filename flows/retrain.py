@@ -82,7 +82,7 @@ def retrain(
     keep_evidence(request, evidence)
     promoted, superseded = None, None
     if evidence.decision.outcome == "promote":
-        promoted = promotion(evidence, release)
+        promoted = promotion(evidence, release, decoding)
         superseded = why_superseded(promoted, release)
     else:
         queue_rejection(evidence, release)

@@ -13,13 +13,14 @@ from tasks.policies import LOOKUP, STAGE
 from tasks.services import cache_dir, hub, recordings, store
 from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.edges.clock import SystemClock
+from whisper_retrain.evaluation.jobs import load_evaluation
 from whisper_retrain.records import Promotion
 from whisper_retrain.release import outbox, rollback
 from whisper_retrain.release import promotion as release_promotion
 from whisper_retrain.release.evidence import Evidence, ReleaseJob, report_key
 from whisper_retrain.release.notifications import challenger_rejected
 from whisper_retrain.release.transaction import Edges, recover, superseded
-from whisper_retrain.release.verify import transcribe_in_child
+from whisper_retrain.release.verify import verify_in_child
 
 
 def edges() -> Edges:
@@ -37,11 +38,12 @@ def complete_unfinished(release: ReleaseConfig) -> int:
 def promote(job: ReleaseJob) -> Promotion:
     """Push, verify, move the tags, record, and queue the notification."""
     evidence = job.evidence
+    judged = load_evaluation(store(), evidence.challenger)
     with tempfile.TemporaryDirectory(dir=cache_dir("work")) as folder:
-        audio = recordings(evidence.dataset).write_probe(Path(folder) / "probe.flac")
-        probe = partial(transcribe_in_child, audio=audio)
+        trial = recordings(evidence.dataset).trial(judged, job.decoding, Path(folder))
+        verify = partial(verify_in_child, trial)
         report = store().uri(report_key(job))
-        return release_promotion.promote(evidence, probe, job.release, edges(), report)
+        return release_promotion.promote(evidence, verify, job.release, edges(), report)
 
 
 @task(task_run_name="read-back-from-{release.repo}", **LOOKUP)

@@ -19,6 +19,7 @@ from tests.fixtures.releases import (
     mortal,
     publish,
     state,
+    trying,
 )
 from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.errors import ConflictError, InputError, IntegrityError, PermanentError
@@ -32,6 +33,7 @@ from whisper_retrain.release.transaction import (
     recover,
     superseded,
 )
+from whisper_retrain.release.verify import Verification
 
 
 def test_a_first_promotion_publishes_model_card_and_lineage_under_two_tags(
@@ -169,8 +171,8 @@ def test_a_champion_moved_by_hand_after_the_promise_withdraws_it(
 def test_a_checkpoint_that_does_not_load_is_never_pushed(
     edges: Edges, config: ReleaseConfig
 ) -> None:
-    def refuse(folder: Path) -> str:
-        raise PermanentError("does not load", where=str(folder))
+    def refuse(model: str, revision: str | None) -> Verification:
+        raise PermanentError("does not load", where=model)
 
     evidence = evidence_for(edges, b"broken")
     with pytest.raises(PermanentError, match="does not load"):
@@ -218,9 +220,13 @@ def test_a_head_that_moves_during_the_push_is_a_conflict_and_moves_no_tag(
 def test_a_model_that_says_something_else_once_published_moves_no_tag(
     edges: Edges, config: ReleaseConfig
 ) -> None:
+    def fickle(model: str, revision: str | None) -> Verification:
+        found = trying(edges)(model, revision)
+        return found.model_copy(update={"texts_digest": "other"}) if revision else found
+
     evidence = evidence_for(edges, b"first")
-    with pytest.raises(PermanentError, match="transcribes the test utterance differently"):
-        promote(evidence, lambda folder: folder.name, config, edges)
+    with pytest.raises(PermanentError, match="transcribes the test utterances differently"):
+        promote(evidence, fickle, config, edges)
     assert edges.hub.tags(config.repo) == {}
     assert champions(edges.store, config) == []
     assert pending(edges.store) == []

@@ -1,71 +1,196 @@
-"""What is published must load and transcribe from its own files alone, in a process of its own."""
+"""What is published must do for its users what the gate judged, from its own files alone."""
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
-from tests.fixtures.evidence import some_evidence, some_scores
+from tests.fixtures.evidence import some_evidence
 from tests.fixtures.hub import HubServer
-from whisper_retrain.config import ReleaseConfig
+from whisper_retrain.config import DecodingConfig, ReleaseConfig
 from whisper_retrain.edges.clock import SystemClock
 from whisper_retrain.edges.hub import HubClient
 from whisper_retrain.edges.store import S3Store
 from whisper_retrain.errors import PermanentError
+from whisper_retrain.evaluation.transformers_runtime import load_transcriber
 from whisper_retrain.local.demo.base_model import convert_base_model
 from whisper_retrain.local.demo.engines import Piper
 from whisper_retrain.model_files import model_digest, upload_checkpoint
 from whisper_retrain.release.promotion import promote
 from whisper_retrain.release.transaction import Edges
-from whisper_retrain.release.verify import transcribe_in_child
+from whisper_retrain.release.verify import (
+    Judged,
+    Trial,
+    load_in_child,
+    read_mono,
+    verify_in_child,
+)
+from whisper_retrain.training.checkpoint import write_checkpoint
+from whisper_retrain.training.model import load_model, mend_generation_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+SENTENCES = (
+    "I need three pillows to breathe at night.",
+    "My left knee is swollen and stiff in the morning.",
+    "The patient denies chest pain and shortness of breath.",
+)
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return convert_base_model(tmp_path_factory.mktemp("base") / "whisper-tiny.en")
 
 
 @pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A FLAC file at the voice's own rate, as recordings come."""
+def model(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint as training leaves it: the gate's decoding is in its generation_config."""
+    loaded = load_model(base)
+    mend_generation_config(loaded, DecodingConfig())
+    return write_checkpoint(loaded, base, tmp_path_factory.mktemp("model") / "checkpoint")
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """FLAC files at the voice's own rate, as recordings come."""
+    folder = tmp_path_factory.mktemp("audio")
     voice = Piper(length_scale=1.0, noise_scale=0.667, seed=1)
-    path = tmp_path_factory.mktemp("audio") / "recording.flac"
-    soundfile.write(path, voice.read("I need three pillows to breathe at night."), voice.rate_hz)
+    for number, text in enumerate(SENTENCES):
+        soundfile.write(folder / f"{number}.flac", voice.read(text), voice.rate_hz)
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def dictation(recordings: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """75 s: the recordings over and over."""
+    pause = np.zeros(8_000, np.float32)
+    once = np.concatenate([part for path in recordings for part in (read_mono(path), pause)])
+    path = tmp_path_factory.mktemp("dictation") / "dictation.wav"
+    soundfile.write(path, np.resize(once, 75 * 16_000), 16_000)
     return path
 
 
-def test_a_whisper_model_writes_down_what_was_said(model: Path, recording: Path) -> None:
-    assert "pillows to breathe at night" in transcribe_in_child(model, recording)
+def judged(model: Path, paths: Sequence[Path], decoding: DecodingConfig) -> tuple[Judged, ...]:
+    """The recordings with the texts that the gate's Transcriber gives, in one batch."""
+    heard = load_transcriber(model, decoding, "cpu").transcribe([read_mono(p) for p in paths])
+    return tuple(
+        Judged(id=path.stem, audio=str(path), text=one.text)
+        for path, one in zip(paths, heard, strict=True)
+    )
+
+
+@pytest.fixture(scope="module")
+def trial(model: Path, recordings: list[Path], dictation: Path) -> Trial:
+    decoding = DecodingConfig()
+    return Trial(
+        decoding=decoding,
+        utterances=judged(model, recordings, decoding),
+        dictation=str(dictation),
+    )
+
+
+def test_the_plain_pipeline_writes_what_the_gate_judged_and_reads_a_dictation(
+    model: Path, trial: Trial
+) -> None:
+    assert "pillows to breathe at night" in trial.utterances[0].text
+    found = verify_in_child(trial, str(model))
+    assert found.utterances == 3
+    assert found.same + found.alone == 3
+    assert found.dictation_s == 75.0
+
+
+def test_users_decode_as_the_gate_does(base: Path, model: Path) -> None:
+    before, after = (
+        json.loads((folder / "generation_config.json").read_text()) for folder in (base, model)
+    )
+    assert "num_beams" not in before
+    assert after["num_beams"] == 1
+    for config in (before, after):
+        assert "return_timestamps" not in config
+
+
+def test_a_text_that_only_batches_explain_is_counted(model: Path, trial: Trial) -> None:
+    # As if the gate's batch had given another text than the Transcriber gives alone.
+    first, *others = trial.utterances
+    batched = first.model_copy(update={"text": "I need tree pillows to breathe at night."})
+    found = verify_in_child(trial.model_copy(update={"utterances": (batched, *others)}), str(model))
+    assert found.alone >= 1
+    assert found.same + found.alone == 3
+
+
+def test_a_model_that_its_users_decode_otherwise_stops_the_release(
+    model: Path, trial: Trial, tmp_path: Path
+) -> None:
+    broken = shutil.copytree(model, tmp_path / "broken")
+    config = json.loads((broken / "generation_config.json").read_text())
+    (broken / "generation_config.json").write_text(
+        json.dumps(config | {"num_beams": 5, "length_penalty": -5.0})
+    )
+    short = trial.model_copy(update={"dictation": None})
+    with pytest.raises(PermanentError, match="other texts than the gate judged") as caught:
+        verify_in_child(short, str(broken))
+    assert "pillows" not in str(caught.value), "errors are logged and sent to people"
+
+
+def test_more_text_than_the_bound_allows_is_counted_as_such(
+    model: Path, recordings: list[Path], dictation: Path
+) -> None:
+    tight = DecodingConfig(max_tokens_per_s=0.01)
+    texts = judged(model, recordings[1:2], tight)
+    trial = Trial(decoding=tight, utterances=texts, dictation=str(dictation))
+    assert verify_in_child(trial, str(model)).bounded == 1
+
+
+def test_a_file_that_forbids_timestamps_fails_on_a_dictation(
+    model: Path, trial: Trial, tmp_path: Path
+) -> None:
+    broken = shutil.copytree(model, tmp_path / "broken")
+    config = json.loads((broken / "generation_config.json").read_text())
+    (broken / "generation_config.json").write_text(
+        json.dumps(config | {"return_timestamps": False})
+    )
+    with pytest.raises(PermanentError, match="does not load and transcribe as its card says"):
+        verify_in_child(trial, str(broken))
 
 
 def test_a_real_model_is_promoted_and_then_served_by_its_tag(
-    model: Path, recording: Path, hub_server: HubServer, s3_store: S3Store, tmp_path: Path
+    model: Path,
+    trial: Trial,
+    hub_server: HubServer,
+    s3_store: S3Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", hub_server.endpoint)
+    monkeypatch.setenv("HF_TOKEN", hub_server.token)
+    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
     checkpoint = upload_checkpoint(s3_store, "checkpoint", model)
     evidence, config = some_evidence(checkpoint), ReleaseConfig(repo=hub_server.new_name())
     edges = Edges(HubClient(hub_server.endpoint, hub_server.token), s3_store, SystemClock())
-    probe = partial(transcribe_in_child, audio=recording)
-    done = promote(evidence, some_scores(evidence), probe, config, edges)
+    done = promote(evidence, partial(verify_in_child, trial), config, edges)
     assert edges.hub.tags(config.repo)["champion"] == done.revision
     served = edges.hub.download(config.repo, done.revision, tmp_path / "served")
     assert model_digest(served) == checkpoint.model_digest
+    card = (served / "README.md").read_text()
+    assert "of 3 test utterances" in card
+    assert "75 s of stitched test speech" in card
 
 
-def test_without_a_recording_it_is_seen_whether_the_model_loads(model: Path) -> None:
-    assert isinstance(transcribe_in_child(model), str)
+def test_without_recordings_it_is_seen_whether_the_model_loads(model: Path) -> None:
+    load_in_child(model)
 
 
 def test_a_model_without_its_tokenizer_is_refused(model: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(model, broken, ignore=shutil.ignore_patterns("*token*", "vocab*", "merges*"))
     with pytest.raises(PermanentError, match="does not load and transcribe"):
-        transcribe_in_child(broken)
+        load_in_child(broken)
 
 
 def test_cut_weights_are_refused(model: Path, tmp_path: Path) -> None:
@@ -74,4 +199,4 @@ def test_cut_weights_are_refused(model: Path, tmp_path: Path) -> None:
     weights = broken / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
     with pytest.raises(PermanentError, match="does not load and transcribe"):
-        transcribe_in_child(broken)
+        load_in_child(broken)

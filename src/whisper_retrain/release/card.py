@@ -20,6 +20,7 @@ from whisper_retrain.release.scores import (
     points_text,
     score_text,
 )
+from whisper_retrain.release.verify import Verification
 from whisper_retrain.templating import render
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -27,9 +28,15 @@ TASK = "automatic-speech-recognition"
 COMMIT = r"[0-9a-f]{40}"
 
 
-def model_card(evidence: Evidence, config: ReleaseConfig, report_uri: str | None = None) -> str:
+def model_card(
+    evidence: Evidence,
+    config: ReleaseConfig,
+    report_uri: str | None = None,
+    verification: Verification | None = None,
+) -> str:
     """Markdown with front matter (model-index included)."""
-    values = _values(evidence, config) | {"report_uri": report_uri}
+    values = _values(evidence, config)
+    values |= {"report_uri": report_uri, "verification": verification}
     text = re.sub(r"\n{3,}", "\n\n", render(TEMPLATES, "model_card.md.jinja", **values))
     return f"---\n{_front_matter(evidence, config)}\n---\n\n{text}"
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from whisper_retrain.config import ReleaseConfig
+from whisper_retrain.config import DecodingConfig, ReleaseConfig
 from whisper_retrain.errors import InputError, IntegrityError
 from whisper_retrain.records import (
     Artifact,
@@ -108,6 +108,8 @@ class ReleaseJob(Job):
 
     evidence: Evidence
     release: ReleaseConfig
+    decoding: DecodingConfig = DecodingConfig()
+    """As the gate decoded; part of the decision already."""
 
     @property
     def inputs(self) -> dict[str, Any]:

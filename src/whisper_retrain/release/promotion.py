@@ -2,7 +2,7 @@
 
 Acts on a decision, never takes one. Killed at any moment and run again it reaches the same end:
 one commit (found again by the decision digest in its message), one record, one notification.
-Knows nothing of torch or transformers: the probe runs them in a child process.
+Knows nothing of torch or transformers: the verification runs them in a child process.
 """
 
 from __future__ import annotations
@@ -28,26 +28,28 @@ from whisper_retrain.release.transaction import (
     promoted,
     recover,
 )
+from whisper_retrain.release.verify import Verification
 
 CARD, LINEAGE = "README.md", "lineage.json"
 TRAILER = "Decision: "
 
-Probe = Callable[[Path], str]
-"""Transcribes the test utterance with the model in a folder: `partial(transcribe_in_child, …)`."""
+Verify = Callable[[str, str | None], Verification]
+"""Tries a model as its users would, from a folder or a repo at a revision:
+`partial(verify_in_child, trial)`."""
 
 
 def promote(
     evidence: Evidence,
-    probe: Probe,
+    verify: Verify,
     config: ReleaseConfig,
     edges: Edges,
     report_uri: str | None = None,
 ) -> Promotion:
     """Publish a challenger that the gate promoted, and make it the champion.
 
-    `probe` must say the same of the checkpoint before the push and of what was published.
-    Raises ConflictError when champion or head changed meanwhile, PermanentError when what was
-    published does not do what the checkpoint does; in neither case a tag has moved.
+    `verify` is asked of the checkpoint before the push, for the card, and of what was published.
+    Raises ConflictError when champion or head changed meanwhile, PermanentError when users would
+    not get what the gate judged; in neither case a tag has moved.
     """
     key = ReleaseJob(evidence=evidence, release=config).digest
     refuse_unless_promoted(evidence)
@@ -59,10 +61,13 @@ def promote(
         folder = Path(name)
         checkpoint = folder / "checkpoint"
         download_checkpoint(edges.store, evidence.run.checkpoint, checkpoint)
-        expected = probe(checkpoint)
-        revision, parent = _publish(evidence, checkpoint, config, edges, report_uri)
+        expected = verify(str(checkpoint), None)
+        card = model_card(evidence, config, report_uri, expected)
+        revision, parent = _publish(evidence, checkpoint, config, edges, card)
         published = edges.hub.download(config.repo, revision, folder / "published")
-        _verify(evidence.run.checkpoint, published, probe, expected, f"{config.repo}@{revision}")
+        where = f"{config.repo}@{revision}"
+        _check_files(evidence.run.checkpoint, published, where)
+        _check_texts(verify(config.repo, revision), expected, where)
     promotion = _promotion(evidence, config, edges, (revision, parent, previous))
     links = {"model": edges.hub.url(config.repo, revision)}
     links |= {"report": report_uri} if report_uri else {}
@@ -105,7 +110,7 @@ def _publish(
     checkpoint: Path,
     config: ReleaseConfig,
     edges: Edges,
-    report_uri: str | None,
+    card: str,
 ) -> tuple[str, str | None]:
     """The revision that holds the challenger, and its parent: found, or committed now."""
     hub, repo = edges.hub, config.repo
@@ -119,7 +124,7 @@ def _publish(
     files: dict[str, Path | bytes] = {
         name: checkpoint / name for name in evidence.run.checkpoint.files
     }
-    files[CARD] = model_card(evidence, config, report_uri).encode()
+    files[CARD] = card.encode()
     files[LINEAGE] = lineage_bytes(evidence)
     return hub.commit(repo, files, _message(evidence), head), head
 
@@ -141,10 +146,8 @@ def _message(evidence: Evidence) -> str:
     )
 
 
-def _verify(
-    checkpoint: Checkpoint, published: Path, probe: Probe, expected: str, where: str
-) -> None:
-    """The published files are the checkpoint's, and say the same."""
+def _check_files(checkpoint: Checkpoint, published: Path, where: str) -> None:
+    """The published files are the checkpoint's."""
     for name, artifact in checkpoint.files.items():
         path = published / name
         found = sha256_of(path) if path.is_file() else "no such file"
@@ -156,13 +159,17 @@ def _verify(
                 got=found,
                 remedy="look at who else commits to the repo",
             )
-    if probe(published) != expected:
-        # Neither text is shown: errors are logged and sent to people.
+
+
+def _check_texts(found: Verification, expected: Verification, where: str) -> None:
+    """What was published writes what the checkpoint writes."""
+    if found != expected:
+        # No text is shown: errors are logged and sent to people.
         raise PermanentError(
-            "the published model transcribes the test utterance differently; no tag was moved",
+            "the published model transcribes the test utterances differently; no tag was moved",
             where=where,
-            expected="the checkpoint's transcript",
-            got="another one",
+            expected="the checkpoint's transcripts",
+            got="others",
             remedy="compare the revision's files that are not the checkpoint's",
         )
 

@@ -1,4 +1,4 @@
-"""Recordings of the test set: one to verify a published model with, some to hear in the report.
+"""Recordings of the test set: to verify a published model with, and to hear in the report.
 
 Knows nothing of models. Recordings leave the store only for these two uses, never for the Hub.
 """
@@ -8,11 +8,23 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from whisper_retrain.config import DecodingConfig
 from whisper_retrain.data.manifest import Utterance
 from whisper_retrain.data.shards import AudioShards
+from whisper_retrain.errors import InputError
+from whisper_retrain.evaluation.rows import Evaluation
+from whisper_retrain.records import digest_of
+from whisper_retrain.release.verify import Judged, Trial
 
 SAMPLING_RATE_HZ = 16_000
+TRIED = 8
+"""Test utterances that a published model is tried with."""
+DICTATION_S = 75.0
+"""Long enough for three windows of Whisper's 30 s."""
+PAUSE_S = 0.5
+"""Between the utterances of the dictation."""
 
 
 class HeldOutRecordings:
@@ -27,12 +39,42 @@ class HeldOutRecordings:
         import soundfile
 
         sink = io.BytesIO()
-        audio = self._shards.audio(self._by_id[utterance_id])
+        audio = self._audio(utterance_id)
         soundfile.write(sink, audio, SAMPLING_RATE_HZ, format="FLAC", subtype="PCM_16")
         return sink.getvalue()
 
-    def write_probe(self, target: Path) -> Path:
-        """Write the longest utterance, which says most, as the one to verify a model with."""
-        longest = max(self._by_id.values(), key=lambda one: (one.num_samples, one.id))
-        target.write_bytes(self.flac(longest.id))
-        return target
+    def trial(self, judged: Evaluation, decoding: DecodingConfig, folder: Path) -> Trial:
+        """What to try a model with: the longest utterance, some by chance, and a dictation.
+
+        `judged` is the gate's evaluation of the model. Files are written to `folder`. The
+        dictation is test speech one after the other, as often as it takes. Raises InputError for
+        another decoding than the gate's.
+        """
+        import numpy as np
+        import soundfile
+
+        if decoding.digest != judged.report.decoding_digest:
+            raise InputError(
+                "the gate decoded otherwise",
+                where="decoding",
+                expected=f"digest {judged.report.decoding_digest}",
+                got=f"digest {decoding.digest}",
+                remedy="pass the decoding of the retraining that decided",
+            )
+        rows = judged.rows
+        longest = max(rows, key=lambda row: (row.duration_s, row.id))
+        drawn = sorted(rows, key=lambda row: (row is not longest, digest_of(row.id)))[:TRIED]
+        tried = []
+        for number, row in enumerate(drawn):
+            path = folder / f"{number}.flac"
+            path.write_bytes(self.flac(row.id))
+            tried.append(Judged(id=row.id, audio=str(path), text=row.hypothesis))
+        pause = np.zeros(round(PAUSE_S * SAMPLING_RATE_HZ), np.float32)
+        parts = [part for row in drawn for part in (self._audio(row.id), pause)]
+        speech = np.resize(np.concatenate(parts), round(DICTATION_S * SAMPLING_RATE_HZ))
+        dictation = folder / "dictation.flac"
+        soundfile.write(dictation, speech, SAMPLING_RATE_HZ, format="FLAC", subtype="PCM_16")
+        return Trial(decoding=decoding, utterances=tuple(tried), dictation=str(dictation))
+
+    def _audio(self, utterance_id: str) -> Any:
+        return self._shards.audio(self._by_id[utterance_id])

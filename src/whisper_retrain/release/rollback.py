@@ -27,7 +27,7 @@ from whisper_retrain.release.transaction import (
     finished,
     recover,
 )
-from whisper_retrain.release.verify import transcribe_in_child
+from whisper_retrain.release.verify import load_in_child
 
 
 def rollback(
@@ -36,7 +36,7 @@ def rollback(
     edges: Edges,
     to_revision: str | None = None,
     reason: str = "",
-    loads: Callable[[Path], object] = transcribe_in_child,
+    loads: Callable[[Path], object] = load_in_child,
 ) -> Promotion:
     """Make an earlier revision the champion again: the previous champion, or the one given.
 

@@ -1,10 +1,11 @@
-"""Loads a Whisper model from a folder, as its users would, and transcribes one utterance.
+"""What a published model does for its users, held against what the gate judged.
 
-    python -m whisper_retrain.release.verify FOLDER [AUDIO]
+    python -m whisper_retrain.release.verify TRIAL.json MODEL [REVISION]
 
-A child process, so that a flow needs no torch and survives a crash of it. It uses nothing but the
-folder's files (offline) and knows nothing of the Hub. Without AUDIO: one second of silence, to see
-whether the model loads at all.
+A child process, so that a flow needs no torch and survives a crash of it. It uses the plain
+`pipeline(...)` of the model card, from a folder (offline) or from the Hub by revision. Texts that
+differ from the gate's must be explained: the gate transcribes batches in its own precision and
+bounds tokens by duration, a user one utterance at a time in the published precision.
 """
 
 from __future__ import annotations
@@ -13,28 +14,104 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections import Counter
 from pathlib import Path
+from typing import Any, Literal
 
+from whisper_retrain.config import DecodingConfig
 from whisper_retrain.errors import PermanentError, TransientError
+from whisper_retrain.records import Record, digest_of
 
 SAMPLE_RATE = 16_000
-TIMEOUT_S = 900
-MAX_TOKENS = 128
-"""Enough for one utterance; bounds what a bad model may write."""
+TIMEOUT_S = 1800
+Outcome = Literal["same", "alone", "bounded", "other"]
 
 
-def transcribe_in_child(folder: Path, audio: Path | None = None) -> str:
-    """What the model in `folder` makes of an audio file that soundfile can read.
+class Judged(Record):
+    """A test utterance and what the gate's evaluation holds of it."""
 
-    Raises PermanentError when it does not load or transcribe; TransientError when the child was
-    killed or took longer than TIMEOUT_S.
+    id: str
+    audio: str
+    """A FLAC file on this machine."""
+    text: str
+
+
+class Trial(Record):
+    """What a model is tried with."""
+
+    decoding: DecodingConfig
+    """As the gate decoded."""
+    utterances: tuple[Judged, ...]
+    dictation: str | None
+    """An audio file longer than Whisper's 30 s; None: only whether the model hears anything."""
+
+
+class Verification(Record):
+    """How the plain pipeline compares with the gate; never a text."""
+
+    utterances: int
+    """Test utterances tried."""
+    same: int
+    """Of these, with the text that the gate judged."""
+    alone: int = 0
+    """With the text that the Transcriber gives alone and in the published precision."""
+    bounded: int = 0
+    """With more text than the gate's bound on tokens allows, and no other difference."""
+    dictation_s: float
+    """Seconds of stitched test speech that came back as one text."""
+    texts_digest: str
+    """sha256 of all texts: the same before and after the push."""
+
+
+def verify_in_child(trial: Trial, model: str, revision: str | None = None) -> Verification:
+    """Try a model: a folder, or with a revision (40 hex digits) a repo on the Hub.
+
+    Raises PermanentError when it does not load, does not transcribe, or writes what the gate did
+    not judge; TransientError when the child was killed or took longer than TIMEOUT_S.
     """
-    command = [sys.executable, "-m", "whisper_retrain.release.verify", str(folder)]
-    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    where = f"{model}@{revision}" if revision else model
+    with tempfile.TemporaryDirectory(prefix="verify-") as name:
+        order = Path(name) / "trial.json"
+        order.write_text(trial.model_dump_json())
+        command = [sys.executable, "-m", __name__, str(order), model, *filter(None, [revision])]
+        environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
+        if revision is None:
+            environment["HF_HUB_OFFLINE"] = "1"
+        else:
+            environment["HF_HUB_CACHE"] = str(Path(name) / "hub")  # nothing from an earlier time
+        answer = _run(command, environment, where)
+    found = [id_ for id_, outcome in answer["outcomes"].items() if outcome == "other"]
+    if found:
+        # No text is shown: errors are logged and sent to people.
+        raise PermanentError(
+            "the plain pipeline writes other texts than the gate judged",
+            where=where,
+            expected="the gate's texts, but for batches, precision and the bound on tokens",
+            got=f"{len(found)} of {len(trial.utterances)} differ: {', '.join(found[:3])}",
+            remedy="compare generation_config.json with the gate's decoding",
+        )
+    counts = Counter(answer["outcomes"].values())
+    return Verification(
+        utterances=len(trial.utterances),
+        same=counts["same"],
+        alone=counts["alone"],
+        bounded=counts["bounded"],
+        dictation_s=answer["dictation_s"],
+        texts_digest=answer["texts_digest"],
+    )
+
+
+def load_in_child(folder: Path) -> None:
+    """See whether the model in a folder loads and hears a second of silence."""
+    verify_in_child(Trial(decoding=DecodingConfig(), utterances=(), dictation=None), str(folder))
+
+
+def _run(command: list[str], environment: dict[str, str], where: str) -> dict[str, Any]:
     try:
         child = subprocess.run(
-            command + ([str(audio)] if audio else []),
-            env=offline,
+            command,
+            env=environment,
             capture_output=True,
             text=True,
             timeout=TIMEOUT_S,
@@ -42,50 +119,87 @@ def transcribe_in_child(folder: Path, audio: Path | None = None) -> str:
         )
     except subprocess.TimeoutExpired as error:
         raise TransientError(
-            "loading and transcribing one utterance took too long",
-            where=str(folder),
+            "loading the model and transcribing took too long",
+            where=where,
             expected=f"at most {TIMEOUT_S} s",
             remedy="is the machine overloaded? Run it again",
         ) from error
     if child.returncode < 0:
         raise TransientError(
             "the verifying process was killed",
-            where=str(folder),
+            where=where,
             got=f"signal {-child.returncode}",
             remedy="out of memory? Free some and run it again",
         )
     if child.returncode:
         raise PermanentError(
-            "the model does not load and transcribe from these files alone",
-            where=str(folder),
+            "the model does not load and transcribe as its card says",
+            where=where,
             got=" / ".join(child.stderr.strip().splitlines()[-3:]),
             remedy="look at the checkpoint's files; generation_config and tokenizer are the usual "
             "suspects",
         )
-    return str(json.loads(child.stdout.splitlines()[-1])["text"])
+    answer: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
+    return answer
 
 
-def transcribe(folder: Path, audio: Path | None) -> str:
-    """Load with `pipeline("automatic-speech-recognition")` and transcribe."""
-    import numpy as np
+def _tried(trial: Trial, model: str, revision: str | None) -> dict[str, Any]:
+    """In the child: the pipeline's texts, and how each compares."""
+    asr = _pipeline(model, revision)
+    texts = {one.id: _text(asr, read_mono(Path(one.audio))) for one in trial.utterances}
+    dictation = read_mono(Path(trial.dictation)) if trial.dictation else silence()
+    long_text = _text(asr, dictation)
+    if trial.dictation and not long_text:
+        raise ValueError("the dictation came back empty")
+    odd = [one for one in trial.utterances if texts[one.id] != one.text]
+    outcomes: dict[str, Outcome] = {one.id: "same" for one in trial.utterances}
+    if odd:
+        alone = _alone(trial.decoding, asr, model, revision)
+        outcomes |= {one.id: _explained(alone, one, texts[one.id]) for one in odd}
+    return {
+        "outcomes": outcomes,
+        "dictation_s": round(len(dictation) / SAMPLE_RATE, 1),
+        "texts_digest": digest_of([texts, long_text]),
+    }
+
+
+def _pipeline(model: str, revision: str | None) -> Any:
     from transformers import WhisperForConditionalGeneration, pipeline
 
-    asr = pipeline("automatic-speech-recognition", model=str(folder), device="cpu")
+    asr = pipeline("automatic-speech-recognition", model=model, revision=revision)
     if not isinstance(asr.model, WhisperForConditionalGeneration):
         raise TypeError(f"expected a Whisper model, got {type(asr.model).__name__}")
     # Without its files transformers makes an empty tokenizer and says nothing. All words of
     # Whisper's vocabulary come before the id that ends a text.
     if len(asr.tokenizer) <= asr.model.config.eos_token_id:
         raise ValueError(f"the tokenizer knows {len(asr.tokenizer)} tokens only")
-    samples = read_mono(audio) if audio else np.zeros(SAMPLE_RATE, dtype=np.float32)
-    answer = asr(
-        {"raw": samples, "sampling_rate": SAMPLE_RATE},
-        generate_kwargs={"max_new_tokens": MAX_TOKENS if audio else 4},
-    )
-    return str(answer["text"])
+    return asr
 
 
-def read_mono(audio: Path) -> object:
+def _text(asr: Any, samples: Any) -> str:
+    return str(asr({"raw": samples, "sampling_rate": SAMPLE_RATE})["text"]).strip()
+
+
+def _alone(decoding: DecodingConfig, asr: Any, model: str, revision: str | None) -> Any:
+    """The gate's Transcriber in the published precision."""
+    from huggingface_hub import snapshot_download
+
+    from whisper_retrain.evaluation.transformers_runtime import load_transcriber
+
+    folder = snapshot_download(model, revision=revision) if revision else model
+    precision = str(asr.model.dtype).removeprefix("torch.")
+    published = DecodingConfig.model_validate({**decoding.model_dump(), "precision": precision})
+    return load_transcriber(Path(folder), published, asr.device.type)
+
+
+def _explained(alone: Any, judged: Judged, text: str) -> Outcome:
+    (transcript,) = alone.transcribe([read_mono(Path(judged.audio))])
+    if transcript.text == text:
+        return "alone"
+    return "bounded" if transcript.runaway and text.startswith(transcript.text) else "other"
+
+
+def read_mono(audio: Path) -> Any:
     """float32 samples at 16 kHz, shape (num_samples,); read without ffmpeg."""
     import soundfile
     import soxr
@@ -94,12 +208,18 @@ def read_mono(audio: Path) -> object:
     return soxr.resample(samples.mean(axis=1), rate, SAMPLE_RATE)
 
 
-def main(arguments: list[str]) -> None:
-    """Print one JSON line: {"text": …}."""
-    folder, *audio = arguments
-    text = transcribe(Path(folder), Path(audio[0]) if audio else None)
-    sys.stdout.write(json.dumps({"text": text}) + "\n")
+def silence() -> Any:
+    """One second without a sound."""
+    import numpy as np
+
+    return np.zeros(SAMPLE_RATE, np.float32)
+
+
+def main(order: str, model: str, revision: str | None = None) -> None:
+    """Print one JSON line: outcomes by id, seconds of dictation, digest of the texts."""
+    trial = Trial.model_validate_json(Path(order).read_bytes())
+    sys.stdout.write(json.dumps(_tried(trial, model, revision)) + "\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*sys.argv[1:])

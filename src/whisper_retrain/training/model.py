@@ -86,7 +86,7 @@ def labels_for(model: Any, directory: Path, decoding: DecodingConfig) -> Labels:
 
 
 def mend_generation_config(model: Any, decoding: DecodingConfig) -> None:
-    """Leave nothing that fails on reload or makes generation guess.
+    """Say how the gate decodes, and leave nothing that fails on reload or makes generation guess.
 
     forced_decoder_ids break reloading (transformers#37172); a multilingual model without language
     fails to evaluate (transformers#28814).
@@ -95,7 +95,10 @@ def mend_generation_config(model: Any, decoding: DecodingConfig) -> None:
     for owner in (config, model.config):
         if getattr(owner, "forced_decoder_ids", None) is not None:
             owner.forced_decoder_ids = None
-    config.return_timestamps = False
+    # transformers' pipeline searches with 5 beams where the file sets none, and a file that forbids
+    # timestamps makes it refuse audio over 30 s.
+    config.num_beams = decoding.num_beams
+    vars(config).pop("return_timestamps", None)
     if not getattr(config, "is_multilingual", False):
         return
     if decoding.language is None:

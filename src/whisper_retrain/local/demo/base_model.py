@@ -87,7 +87,6 @@ def _generation_config(source: Path, ids: dict[str, int]) -> Any:
         prev_sot_token_id=START_OF_PREVIOUS,
         no_timestamps_token_id=NO_TIMESTAMPS,
         is_multilingual=False,
-        return_timestamps=False,
         max_length=SIZES["max_target_positions"],
         max_initial_timestamp_index=50,  # the first timestamp lies within the first second
         alignment_heads=spec["alignment_heads"],
