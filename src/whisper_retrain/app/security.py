@@ -21,7 +21,8 @@ POLICY = "; ".join(
         "img-src 'self' data: blob:",
         "media-src 'self' blob:",
         "font-src 'self' data:",
-        "connect-src 'self'",
+        # The recorder reads what it recorded from a blob.
+        "connect-src 'self' blob:",
         "worker-src 'self' blob:",
         "manifest-src 'self'",
         "base-uri 'self'",

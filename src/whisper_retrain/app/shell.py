@@ -101,7 +101,7 @@ def build_shell(services: Services) -> gr.Blocks:
             try_it = gr.Button("Try the example", visible=False, elem_id="try-example", scale=1)
         said = gr.Markdown("", elem_id="said")
         heard = gr.Markdown("", elem_id="heard")  # read by the page's script, never shown
-        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress_on": said}
         one_model: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
         sources = ((send, recorder.take, recording), (try_it, recorder.take_example, example))
         for button, take, source in sources:

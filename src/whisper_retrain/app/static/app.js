@@ -57,8 +57,8 @@ async function show(token, state) {
 
 function look() {
   const said = document.getElementById("heard")?.textContent.trim() ?? "";
-  const [token, state] = said.split(":");
-  if (!token || !state || said === shown) return;
+  const [, token, state] = said.match(/^([\w-]{32}):(\d|done)$/) ?? [];
+  if (!token || said === shown) return;
   shown = said;
   show(token, state);
 }
