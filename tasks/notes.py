@@ -22,7 +22,7 @@ from prefect.artifacts import (
 from prefect.cache_policies import NO_CACHE
 
 from tasks.policies import LOOKUP
-from tasks.services import cache_dir, hub, recordings, store
+from tasks.services import cache_dir, hub, recordings, report_address, store
 from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.data.report import dataset_table
 from whisper_retrain.data.report import write_report as write_dataset_report
@@ -103,7 +103,7 @@ def write_report(
         promotion=promoted,
     )
     artifact = store().write(report_key(job), html.encode(), "text/html; charset=utf-8")
-    create_markdown_artifact(f"Report: `{artifact.uri}`", key="report")
+    create_markdown_artifact(f"Report: {report_address(job)}", key="report")
     return artifact
 
 

@@ -10,14 +10,14 @@ from prefect import task
 
 from tasks.notifications import announce
 from tasks.policies import LOOKUP, STAGE
-from tasks.services import cache_dir, hub, recordings, store
+from tasks.services import cache_dir, hub, recordings, report_address, store
 from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.edges.clock import SystemClock
 from whisper_retrain.evaluation.jobs import load_evaluation
 from whisper_retrain.records import Promotion
 from whisper_retrain.release import outbox, rollback
 from whisper_retrain.release import promotion as release_promotion
-from whisper_retrain.release.evidence import Evidence, ReleaseJob, report_key
+from whisper_retrain.release.evidence import Evidence, ReleaseJob
 from whisper_retrain.release.notifications import challenger_rejected
 from whisper_retrain.release.transaction import Edges, recover, superseded
 from whisper_retrain.release.verify import verify_in_child
@@ -42,8 +42,9 @@ def promote(job: ReleaseJob) -> Promotion:
     with tempfile.TemporaryDirectory(dir=cache_dir("work")) as folder:
         trial = recordings(evidence.dataset).trial(judged, job.decoding, Path(folder))
         verify = partial(verify_in_child, trial)
-        report = store().uri(report_key(job))
-        return release_promotion.promote(evidence, verify, job.release, edges(), report)
+        return release_promotion.promote(
+            evidence, verify, job.release, edges(), report_address(job)
+        )
 
 
 @task(task_run_name="read-back-from-{release.repo}", **LOOKUP)
@@ -71,7 +72,7 @@ def queue_rejection(evidence: Evidence, release: ReleaseConfig) -> None:
         evidence.scores_of("challenger"),
         evidence.scores_of(evidence.against),
         SystemClock().now(),
-        {"report": store().uri(report_key(job))},
+        {"report": report_address(job)},
     )
     outbox.enqueue(store(), notification)
 

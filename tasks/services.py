@@ -13,6 +13,7 @@ from whisper_retrain.data.shards import AudioShards
 from whisper_retrain.edges.hub import HubClient
 from whisper_retrain.edges.store import S3Store
 from whisper_retrain.records import DatasetRevision
+from whisper_retrain.release.evidence import ReleaseJob, report_key
 from whisper_retrain.release.recordings import HeldOutRecordings
 from whisper_retrain.settings import Settings, load_settings
 
@@ -33,6 +34,14 @@ def store() -> S3Store:
 def hub() -> HubClient:
     """The Hub."""
     return HubClient()
+
+
+def report_address(job: ReleaseJob) -> str:
+    """Where a person reads the report: in the web application, else in S3."""
+    app_url = settings().app_url
+    if app_url:
+        return f"{app_url}/decisions/{job.evidence.decision.digest}"
+    return store().uri(report_key(job))
 
 
 def cache_dir(name: str = "") -> Path:
