@@ -32,13 +32,18 @@ SERVICES = ("PREFECT_API", "AWS_", "WHISPER_RETRAIN_NOTIFICATION_URL")
 
 
 def publish(local_dir: Path, drop: int, console: Console) -> None:
-    """Put the base model and every drop of the corpus up to `drop` on the Hub."""
-    folder = local_dir / "demo"
-    sources = [sha256_of(path) for path in sorted(_demo_sources())]
-    _once(local_dir, "base-model", digest_of(sources), lambda: _publish_base_model(folder, console))
+    """Put all that the demo starts from, and every drop of its corpus up to `drop`, on the Hub."""
+    publish_start(local_dir, console)
     for number in range(1, drop + 1):
-        work = partial(_publish_drop, folder, number, console)
-        _once(local_dir, f"drop-{number}", digest_of([number, sources]), work)
+        work = partial(_publish_drop, local_dir / "demo", number, console)
+        _once(local_dir, f"drop-{number}", digest_of([number, _sources()]), work)
+
+
+def publish_start(local_dir: Path, console: Console) -> None:
+    """Put on the Hub what any retraining there starts from: base model and everyday speech."""
+    folder, content = local_dir / "demo", digest_of(_sources())
+    _once(local_dir, "base-model", content, partial(_publish_base_model, folder, console))
+    _once(local_dir, "everyday", content, partial(_publish_everyday, folder, console))
 
 
 def deploy(local_dir: Path, console: Console) -> None:
@@ -56,9 +61,10 @@ def deploy(local_dir: Path, console: Console) -> None:
     _once(local_dir, "deployed", content, work)
 
 
-def _demo_sources() -> list[Path]:
+def _sources() -> list[str]:
+    """Digests of the code and texts that all of it is made by."""
     folder = ROOT / "src" / "whisper_retrain" / "local" / "demo"
-    return [path for path in folder.iterdir() if path.is_file()]
+    return [sha256_of(path) for path in sorted(folder.iterdir()) if path.is_file()]
 
 
 def _publish_base_model(folder: Path, console: Console) -> None:
@@ -70,15 +76,19 @@ def _publish_base_model(folder: Path, console: Console) -> None:
     hub().commit(BASE_REPO, files, "Whisper tiny.en", hub().head(BASE_REPO))
 
 
+def _publish_everyday(folder: Path, console: Console) -> None:
+    progress = _Progress("speaking everyday sentences", console)
+    _publish_corpus(EVERYDAY_REPO, make_everyday_corpus(folder, progress), console)
+
+
 def _publish_drop(folder: Path, number: int, console: Console) -> None:
     progress = _Progress(f"speaking the sentences of drop {number}", console)
-    corpora = {DATASET_REPO: make_corpus(folder, number, progress)}
-    if number == 1:
-        everyday = _Progress("speaking everyday sentences", console)
-        corpora[EVERYDAY_REPO] = make_everyday_corpus(folder, everyday)
-    for repo, parquet in corpora.items():
-        console.print(f"publishing {repo}")
-        publish_corpus(os.environ["HF_ENDPOINT"], os.environ["HF_TOKEN"], repo, parquet)
+    _publish_corpus(DATASET_REPO, make_corpus(folder, number, progress), console)
+
+
+def _publish_corpus(repo: str, parquet: Path, console: Console) -> None:
+    console.print(f"publishing {repo}")
+    publish_corpus(os.environ["HF_ENDPOINT"], os.environ["HF_TOKEN"], repo, parquet)
 
 
 class _Progress:

@@ -36,10 +36,12 @@ LOG_DELAY = timedelta(seconds=3)
 """Log lines reach the server in batches, later ones sometimes first."""
 
 
-def trigger(client: SyncPrefectClient, deployment: str) -> FlowRun:
-    """Create a flow run of a deployment with its own parameters."""
+def trigger(
+    client: SyncPrefectClient, deployment: str, parameters: dict[str, Any] | None = None
+) -> FlowRun:
+    """Create a flow run of a deployment; `parameters` stand in for its own, each as a whole."""
     found = client.read_deployment_by_name(deployment)
-    return client.create_flow_run_from_deployment(found.id)
+    return client.create_flow_run_from_deployment(found.id, parameters=parameters)
 
 
 def follow(client: SyncPrefectClient, run: FlowRun, console: Console) -> FlowRun:

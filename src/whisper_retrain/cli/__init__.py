@@ -14,6 +14,7 @@ from dotenv import load_dotenv
 from whisper_retrain.cli.app import app as web_app
 from whisper_retrain.cli.doctor import doctor_command
 from whisper_retrain.cli.gate import gate_app
+from whisper_retrain.cli.retrain import retrain_command
 from whisper_retrain.cli.score import score
 from whisper_retrain.cli.stack import app as stack_app
 from whisper_retrain.errors import WhisperRetrainError
@@ -29,6 +30,7 @@ commands.add_typer(gate_app, name="gate")
 commands.add_typer(web_app, name="app")
 commands.command("doctor")(doctor_command)
 commands.command("score")(score)
+commands.command("retrain")(retrain_command)
 
 
 def app() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -11,9 +11,9 @@ from whisper_retrain.config import (
     BaseModelConfig,
     Columns,
     DatasetConfig,
-    DatasetSource,
     ReleaseConfig,
 )
+from whisper_retrain.data.places import source_at
 from whisper_retrain.doctor.checks import CheckResult, CheckScope
 from whisper_retrain.settings import load_settings
 
@@ -50,16 +50,7 @@ def doctor_command(
 
 
 def _dataset(place: str, preset: str, columns: Columns) -> DatasetConfig:
-    kind: Literal["hub", "folder", "s3"] = "hub"
-    ref = "main"
-    if place.startswith("s3://"):
-        kind = "s3"
-    elif place.startswith((".", "/", "~")):
-        kind = "folder"
-    elif "@" in place:
-        place, ref = place.split("@", 1)
-    source = {"location": place, "kind": kind, "ref": ref, "preset": preset, "columns": columns}
-    return DatasetConfig(sources=(DatasetSource.model_validate(source),))
+    return DatasetConfig(sources=(source_at(place, preset=preset, columns=columns),))
 
 
 def _base_model(name: str) -> BaseModelConfig:

@@ -57,7 +57,7 @@ def origins(source: DatasetSource, revision: str) -> dict[str, str]:
 
 def plan_file(source: DatasetSource, revision: str, file: str, origin: str) -> list[ShardJob]:
     """Jobs of whole row groups, about SHARD_ROWS rows each; columns are checked here."""
-    parquet = _open(source, revision, file)
+    parquet = open_file(source, revision, file)
     check_columns(parquet.schema_arrow, columns_of(source), f"{source.location}/{file}")
     jobs: list[ShardJob] = []
     groups: list[int] = []
@@ -81,7 +81,6 @@ def plan_file(source: DatasetSource, revision: str, file: str, origin: str) -> l
 
 def check_columns(schema: Any, columns: Columns, where: str) -> None:
     """Raise InputError when a column is missing or can't be what it is said to be by its type."""
-    import pyarrow as pa
 
     wanted = [name for name in columns.model_dump().values() if name is not None]
     missing = [name for name in wanted if name not in schema.names]
@@ -93,21 +92,9 @@ def check_columns(schema: Any, columns: Columns, where: str) -> None:
             got=", ".join(schema.names),
             remedy="set the columns of the source",
         )
-    audio = schema.field(columns.audio).type
-    if pa.types.is_struct(audio) and audio.get_field_index("bytes") >= 0:
-        audio = audio.field("bytes").type
-    reference = schema.field(columns.reference).type
     wrong = [
-        (
-            columns.audio,
-            "embedded bytes",
-            pa.types.is_binary(audio) or pa.types.is_large_binary(audio),
-        ),
-        (
-            columns.reference,
-            "text",
-            pa.types.is_string(reference) or pa.types.is_large_string(reference),
-        ),
+        (columns.audio, "embedded bytes", holds_audio(schema.field(columns.audio).type)),
+        (columns.reference, "text", holds_text(schema.field(columns.reference).type)),
     ]
     for name, expected, fits in wrong:
         if not fits:
@@ -120,10 +107,26 @@ def check_columns(schema: Any, columns: Columns, where: str) -> None:
             )
 
 
+def holds_audio(kind: Any) -> bool:
+    """Whether a column of an arrow type can hold embedded recordings."""
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        kind = kind.field("bytes").type
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def holds_text(kind: Any) -> bool:
+    """Whether a column of an arrow type holds text."""
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
 def read_rows(job: ShardJob) -> Iterator[RawRow]:
     """The rows of a job, a few at a time in memory; audio is passed on without a copy."""
     columns = columns_of(job.source)
-    parquet = _open(job.source, job.revision, job.file)
+    parquet = open_file(job.source, job.revision, job.file)
     names = list(dict.fromkeys(n for n in columns.model_dump().values() if n is not None))
     texts = [name for name in names if name != columns.audio]
     batches = (
@@ -155,7 +158,8 @@ def _embedded(column: Any) -> Iterator[memoryview | None]:
         yield memoryview(value.as_buffer()) if found else None
 
 
-def _open(source: DatasetSource, revision: str, file: str) -> Any:
+def open_file(source: DatasetSource, revision: str, file: str) -> Any:
+    """A parquet file of the repo at a revision, downloaded once."""
     import pyarrow as pa
     import pyarrow.parquet as pq
     from huggingface_hub import HfApi

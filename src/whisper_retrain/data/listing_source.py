@@ -129,7 +129,7 @@ def listed_rows(source: DatasetSource, tree: Tree, stamps: dict[str, str]) -> It
     """The rows of the listing, each with its file's stamp or the reason why there is none."""
     name = listing_of(source.location, stamps)
     where = f"{source.location}/{name}"
-    rows, names = _parse(tree.read(name), name, where)
+    rows, names = parse_listing(tree.read(name), name, where)
     columns = columns_of(source)
     audio = columns.audio
     if audio not in names and AUDIOFOLDER_COLUMN in names:
@@ -172,7 +172,7 @@ def _stamp_of(value: object, stamps: dict[str, str]) -> tuple[str, str, str | No
     return path, stamps[path], None
 
 
-def _parse(data: bytes, name: str, where: str) -> tuple[list[dict[str, Any]], list[str]]:
+def parse_listing(data: bytes, name: str, where: str) -> tuple[list[dict[str, Any]], list[str]]:
     """Rows and column names of a listing."""
     if name.endswith(".parquet"):
         return _parse_parquet(data, where)

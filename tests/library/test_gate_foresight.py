@@ -1,0 +1,68 @@
+"""What a test set can never decide is known before training, and the gate then says the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from whisper_retrain.gate.foresight import foresee
+from whisper_retrain.gate.policy import GatePolicy
+
+COMPLETE = (
+    "the patient denies pain in the left knee and takes 50 mg of ibuprofen daily for arthritis"
+)
+
+
+@dataclass(frozen=True)
+class Said:
+    reference: str
+    speaker: str | None = "s1"
+
+
+def spoken(count: int, text: str = COMPLETE, speakers: int = 4) -> list[Said]:
+    return [Said(text, f"s{n % speakers}" if speakers else None) for n in range(count)]
+
+
+def test_a_test_set_that_has_everything_has_no_limits() -> None:
+    assert foresee(spoken(40), GatePolicy()) == ()
+
+
+def test_too_few_words_are_said_with_what_would_be_enough() -> None:
+    [limit, *_] = foresee(spoken(9, "my left knee does not hurt at night"), GatePolicy())
+    assert limit.rule == "test-set-size"
+    assert limit.decisive
+    assert limit.reason == "the test set has 72 reference words, 200 are needed"
+    assert limit.remedy == "about 2.8 times as many recordings like these"
+
+
+def test_the_words_are_counted_as_the_gate_counts_them() -> None:
+    """Normalised: "[noise]" and "um" are no words, and a policy's bound is met exactly."""
+    said = [Said("um the [noise] knee")] * 10
+    assert not any(limit.decisive for limit in foresee(said, GatePolicy(min_words=20)))
+    assert any(limit.decisive for limit in foresee(said, GatePolicy(min_words=21)))
+
+
+def test_speakers_that_a_policy_asks_for_are_missed_before_training() -> None:
+    limits = foresee(spoken(40), GatePolicy(min_speakers=10))
+    assert [(one.rule, one.decisive) for one in limits] == [("speakers", True)]
+
+
+@pytest.mark.parametrize(("speakers", "said"), [(0, "no speakers are known"), (2, "2 speakers")])
+def test_few_speakers_decide_nothing_and_leave_others_unseen(speakers: int, said: str) -> None:
+    [limit] = foresee(spoken(40, speakers=speakers), GatePolicy())
+    assert (limit.rule, limit.decisive) == ("worst-speakers", False)
+    assert limit.reason.startswith(said)
+
+
+def test_rules_without_eyes_are_named() -> None:
+    limits = foresee(spoken(40, "we had a nice walk by the sea that morning"), GatePolicy())
+    reasons = {one.rule: one.reason for one in limits}
+    assert reasons.keys() == {"medical-terms", "safety"}
+    assert "0 medical terms, 30 are needed" in reasons["medical-terms"]
+    assert "negation, laterality, number, dose-unit" in reasons["safety"]
+
+
+def test_an_empty_test_set_is_no_crash() -> None:
+    [first, *_] = foresee([], GatePolicy())
+    assert (first.rule, first.remedy) == ("test-set-size", "add recordings")
