@@ -22,15 +22,19 @@ from prefect.exceptions import ObjectNotFound
 from tasks.notifications import EVENTS, NOTIFICATION_BLOCK
 
 OUTBOX_DEPLOYMENT = "notify/outbox"
-HEARTBEAT_LOST_AFTER = timedelta(seconds=540)
-"""Three heartbeats of 180 s: a shorter window marks live runs as crashed."""
+HEARTBEAT_LOST_AFTER = timedelta(seconds=150)
+"""Five heartbeats of 30 s, as prefect.yaml sets them: under three of them live runs are ended."""
+CRASH_TOLD_TWICE = timedelta(seconds=30)
+"""A crash is reported by the runner and, seconds later, by the worker; both set the state."""
+OUR_FLOWS = ["retrain", "refresh", "fine-tune", "gate", "promote", "rollback", "notify"]
+"""Flows of other teams on the same server may have slower heartbeats: they are left alone."""
 
 FAILED_BODY = """\
 Flow run {{ flow_run.name }} ended in state {{ flow_run.state.name }}.
 {{ flow_run.state.message | default("", true) | truncate(1500) }}
 {% if flow_run.state.type != "FAILED" %}\
 Its process ended in the middle: the stage is the flow run inside it that is not completed.
-Run again: finished stages are kept, and training resumes.
+After a first crash it is run again by itself: finished stages are kept, and training resumes.
 {% endif %}\
 {{ flow_run | ui_url }}
 """
@@ -66,7 +70,7 @@ def tell_failures(block_id: UUID) -> Automation:
     )
 
 
-def end_zombies() -> Automation:
+def end_zombies(within: timedelta = HEARTBEAT_LOST_AFTER) -> Automation:
     """A flow run whose machine went away would stay Running, and hold its slot, for ever."""
     return Automation(
         name="whisper-retrain: end zombie flow runs",
@@ -74,10 +78,12 @@ def end_zombies() -> Automation:
         trigger=EventTrigger(
             after={"prefect.flow-run.heartbeat"},
             expect={"prefect.flow-run.*"},
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related={"prefect.resource.role": "flow", "prefect.resource.name": OUR_FLOWS},
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=HEARTBEAT_LOST_AFTER,
+            within=within,
         ),
         actions=[
             ChangeFlowRunState(
@@ -87,9 +93,37 @@ def end_zombies() -> Automation:
     )
 
 
+def resume_crashed(within: timedelta = CRASH_TOLD_TWICE) -> Automation:
+    """A retraining whose process or machine died goes on, once; a second crash needs a person.
+
+    Not at the first report of the crash: the second would overwrite the new state.
+    """
+    return Automation(
+        name="whisper-retrain: resume a crashed retraining",
+        description="Runs a flow run of `retrain` again that crashed in its first attempt.",
+        trigger=EventTrigger(
+            after={"prefect.flow-run.Crashed"},
+            expect={"prefect.flow-run.AwaitingRetry", "prefect.flow-run.Running"},
+            match={"prefect.resource.id": "prefect.flow-run.*", "prefect.run-count": "1"},
+            match_related={"prefect.resource.role": "flow", "prefect.resource.name": "retrain"},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=within,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.SCHEDULED,
+                name="AwaitingRetry",
+                message="Crashed once: finished stages are kept, training resumes.",
+            )
+        ],
+    )
+
+
 def register() -> None:
     """Create or update all automations that the server's blocks and deployments allow."""
-    wanted = [end_zombies()]
+    wanted = [end_zombies(), resume_crashed()]
     with get_client(sync_client=True) as client:
         try:
             wanted.append(deliver_outbox(client.read_deployment_by_name(OUTBOX_DEPLOYMENT).id))

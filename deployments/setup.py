@@ -30,7 +30,6 @@ from whisper_retrain.settings import load_settings
 ROOT = Path(__file__).parents[1]
 WORK_POOL = "whisper-retrain"
 BLOCK_NAME = "whisper-retrain"
-GPU_SLOTS = 1
 
 
 def create_work_pool() -> WorkPool:
@@ -43,12 +42,19 @@ def create_work_pool() -> WorkPool:
 
 
 def limit_gpu() -> None:
-    """One task with the GPU's tag at a time; a limit that a person has set stays as it is."""
+    """So many tasks with the GPU's tag at a time, over all machines, as the setting says.
+
+    Without the setting it is one, and a limit that a person has set stays as it is.
+    """
+    slots = load_settings().gpu_slots
     with get_client(sync_client=True) as client:
-        try:
-            client.read_concurrency_limit_by_tag(GPU_TAG)
-        except ObjectNotFound:
-            client.create_concurrency_limit(tag=GPU_TAG, concurrency_limit=GPU_SLOTS)
+        if slots is None:
+            try:
+                client.read_concurrency_limit_by_tag(GPU_TAG)
+                return
+            except ObjectNotFound:
+                slots = 1
+        client.create_concurrency_limit(tag=GPU_TAG, concurrency_limit=slots)
 
 
 def save_result_storage() -> None:

@@ -34,6 +34,11 @@ class Settings(BaseSettings):
     wandb_project: str = Field(
         default="whisper-retrain", min_length=1, description="W&B project of the training runs."
     )
+    gpu_slots: int | None = Field(
+        default=None,
+        ge=1,
+        description="GPU tasks at once, over all machines; None: one, or what a person has set.",
+    )
     app_url: str | None = Field(
         default=None,
         pattern=r"^https?://[^/\s]+$",

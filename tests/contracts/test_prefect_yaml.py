@@ -10,14 +10,17 @@ import yaml
 from prefect.cli.deploy import _models as prefect_models
 from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
+from prefect.workers.process import ProcessWorker
 from pydantic import BaseModel
 
+from deployments.automations import HEARTBEAT_LOST_AFTER, OUR_FLOWS
 from deployments.setup import WORK_POOL
 
 ROOT = Path(__file__).parents[2]
 TREE: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 DEPLOYMENTS: list[dict[str, Any]] = TREE["deployments"]
 OUR_OWN_KEYS = {"definitions"}
+INNER_FLOWS = ("fine_tuning.fine_tuning", "gate.gate", "promotion.promotion")
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -123,3 +126,21 @@ def test_the_demo_holds_out_the_demo_corpus_test_speakers() -> None:
     demo = next(d for d in DEPLOYMENTS if d["name"] == "demo")
     named = demo["parameters"]["dataset"]["splits"]["test_speakers"]
     assert sorted(named) == sorted(map(str, DEMO_TEST_SPEAKERS))
+
+
+def test_job_variables_are_known_to_the_work_pool() -> None:
+    """The server accepts unknown ones silently."""
+    template = ProcessWorker.get_default_base_job_template()
+    known = set(template["variables"]["properties"])
+    for one in DEPLOYMENTS:
+        assert set(one["work_pool"].get("job_variables", {})) <= known, one["name"]
+
+
+def test_live_flow_runs_are_not_taken_for_zombies() -> None:
+    """Three heartbeats at least fit into the window, and a lost machine is noticed in 3 minutes."""
+    for one in DEPLOYMENTS:
+        every_s = int(one["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
+        assert 3 * every_s <= HEARTBEAT_LOST_AFTER.total_seconds() <= 170
+    flows = {load_flow_from_entrypoint(one["entrypoint"]).name for one in DEPLOYMENTS}
+    inner = {load_flow_from_entrypoint(f"flows.{name}").name for name in INNER_FLOWS}
+    assert flows | inner == set(OUR_FLOWS)

@@ -92,7 +92,7 @@ def test_everything_is_made(live: LiveStack) -> None:
     made = snapshot(live)
     names = {name for _, name, *_ in made["deployments"]}
     assert names == {"nightly", "demo", "hourly", "manual", "outbox"}
-    assert len(made["automations"]) == 3
+    assert len(made["automations"]) == 4
     assert made["limit"] == 1
 
 
@@ -166,3 +166,108 @@ def test_without_an_event_the_next_sweep_delivers(live: LiveStack, store: S3Stor
     live.api("POST", f"/deployments/{sweep['id']}/create_flow_run", {"parameters": {}})
     wait_for(live, notification.subject)
     assert live.received().count(notification.subject) == 1
+
+
+MORTAL = """
+import os, signal, sys, time
+from pathlib import Path
+from prefect import flow
+
+
+@flow(name="retrain")
+def mortal(attempts: str, deaths: int) -> None:
+    attempt = len(Path(attempts).read_text()) + 1
+    Path(attempts).write_text("x" * attempt)
+    if attempt <= deaths:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@flow(name="refresh")
+def asleep() -> None:
+    print("asleep", flush=True)
+    time.sleep(600)
+
+
+if __name__ == "__main__":
+    asleep()
+"""
+DEPLOY_MORTAL = """
+from prefect import flow
+flow.from_source("{folder}", "mortal.py:mortal").deploy(
+    name="mortal", work_pool_name="whisper-retrain", build=False, push=False
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def sooner(live: LiveStack) -> None:
+    """The automations with windows that a test can wait for."""
+    live.python(
+        "-c",
+        "from datetime import timedelta as t\n"
+        "from deployments.automations import end_zombies, resume_crashed, upsert\n"
+        "upsert(end_zombies(t(seconds=12)))\nupsert(resume_crashed(t(seconds=12)))",
+    )
+
+
+@pytest.fixture
+def mortal(live: LiveStack, tmp_path: Path) -> Iterator[str]:
+    """A deployment of a flow `retrain` that kills itself as often as it is told."""
+    (tmp_path / "mortal.py").write_text(MORTAL)
+    live.python("-c", DEPLOY_MORTAL.format(folder=tmp_path))
+    one = live.api("GET", "/deployments/name/retrain/mortal")
+    yield one["id"]
+    live.api("DELETE", f"/deployments/{one['id']}")
+
+
+def wait_until(
+    live: LiveStack, run_id: str, state: str, run_count: int, limit_s: float = 120
+) -> None:
+    deadline = time.monotonic() + limit_s
+    while True:
+        run = live.api("GET", f"/flow_runs/{run_id}")
+        now = (run["state"]["name"], run["run_count"])
+        if now == (state, run_count):
+            return
+        assert time.monotonic() < deadline, f"still {now}, not {(state, run_count)}"
+        time.sleep(0.5)
+
+
+@pytest.mark.usefixtures("sooner")
+def test_a_crashed_retraining_is_run_again_once(
+    live: LiveStack, mortal: str, tmp_path: Path
+) -> None:
+    runs = {}
+    for deaths in (1, 2):
+        attempts = tmp_path / f"attempts-{deaths}"
+        attempts.write_text("")
+        parameters = {"attempts": str(attempts), "deaths": deaths}
+        body = {"parameters": parameters}
+        runs[deaths] = live.api("POST", f"/deployments/{mortal}/create_flow_run", body)["id"]
+    wait_until(live, runs[1], "Completed", run_count=2)
+    wait_until(live, runs[2], "Crashed", run_count=2)
+    time.sleep(30)  # longer than the first crash took to be taken up
+    wait_until(live, runs[2], "Crashed", run_count=2, limit_s=0)
+
+
+@pytest.mark.usefixtures("sooner")
+def test_a_flow_run_whose_machine_vanished_is_ended(live: LiveStack, tmp_path: Path) -> None:
+    """SIGKILL, and nobody left who could report it: only the heartbeat stops."""
+    (tmp_path / "mortal.py").write_text(MORTAL)
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "mortal.py")],
+        env=os.environ | live.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout
+        assert process.stdout.readline() == "asleep\n"
+        time.sleep(3)  # the first heartbeat is on its way
+    finally:
+        process.kill()
+        process.communicate()
+    only = {"flows": {"name": {"any_": ["refresh"]}}}
+    [run] = live.api("POST", "/flow_runs/filter", only)
+    assert run["state"]["name"] == "Running"
+    wait_until(live, run["id"], "Crashed", run_count=1)

@@ -92,5 +92,5 @@ def test_the_message_to_people_holds_the_whole_error_and_says_what_to_do_after_a
     text = shown.from_string(FAILED_BODY).render(flow_run=run)
     assert "gate failed" in text
     assert "remedy: evaluate again" in text
-    assert ("Run again: finished stages are kept, and training resumes." in text) == advised
+    assert ("it is run again by itself: finished stages are kept" in text) == advised
     assert text.endswith("http://prefect/retrain-a")
