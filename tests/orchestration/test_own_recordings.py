@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ class Newcomer:
         """What a shell in the checkout makes of a command."""
         own = {"HOME": str(self.home), "WHISPER_RETRAIN_LOCAL_DIR": str(self.home / ".local")}
         command = command.replace(
-            ".venv/bin/whisper-retrain", f"{sys.executable} -m whisper_retrain"
+            ".venv/bin/whisper-retrain", f"{shlex.quote(sys.executable)} -m whisper_retrain"
         )
         return subprocess.run(
             ["bash", "-c", command],
