@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.fixtures.evaluation import a_job, an_utterance, tiny_whisper, tone
 from tests.fixtures.evidence import some_evidence
@@ -18,6 +19,7 @@ from whisper_retrain.evaluation.jobs import find_report, load_evaluation, plan_e
 from whisper_retrain.evaluation.transcription import estimate_snr_db, heartbeat
 from whisper_retrain.evaluation.transformers_runtime import (
     TransformersTranscriber,
+    _bounded,
     generation_options,
 )
 from whisper_retrain.records import ModelRef
@@ -131,6 +133,15 @@ def test_a_random_model_runs_away_and_is_bounded_by_duration(model_dir: Path) ->
     assert transcriber.bound(29.9) == transcriber.bound(3000.0) == 120 + 8
     (alone,) = transcriber.transcribe([tone(an_utterance(0, 1.0))])
     assert alone == short  # the bound is the utterance's own, not its batch's
+
+
+def test_the_bound_holds_where_generate_goes_on_with_some_utterances_of_a_batch() -> None:
+    stop = _bounded([2, 4, 3])
+    ids = torch.zeros(3, 3, dtype=torch.long)  # a prompt of two, and the first token
+    assert stop(ids, None).tolist() == [False, False, False]
+    assert stop(torch.zeros(3, 4, dtype=torch.long), None).tolist() == [True, False, False]
+    assert stop(torch.zeros(1, 5, dtype=torch.long), None).tolist() == [False]
+    assert stop(torch.zeros(1, 6, dtype=torch.long), None).tolist() == [True]
 
 
 def test_a_model_without_alignment_heads_cannot_say_when_a_word_was_spoken(

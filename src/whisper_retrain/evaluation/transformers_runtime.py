@@ -254,6 +254,10 @@ def _bounded(bounds: Sequence[int]) -> Callable[..., Any]:
             prompt.append(input_ids.shape[1] - 1)  # the first call comes after the first token
         written = input_ids.shape[1] - prompt[0]
         limit = torch.tensor(bounds, device=input_ids.device)
+        if len(input_ids) < len(bounds):
+            # A model that writes timestamps unasked is heard on, some utterances without the rest;
+            # which ones they are is not told here.
+            return written >= limit.max().expand(len(input_ids))
         return written >= limit.repeat_interleave(len(input_ids) // len(bounds))
 
     return stop
