@@ -19,7 +19,7 @@ import tomllib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 from whisper_retrain.app.corrections import Role
 from whisper_retrain.errors import InputError
@@ -64,7 +64,8 @@ class Accounts:
     def person(self, name: str) -> Person | None:
         """An account as it is now."""
         account = read_accounts(self._path).get(name)
-        return Person(name, account["role"]) if account else None  # type: ignore[arg-type]
+        # read_accounts lets no other word pass for a role.
+        return Person(name, cast(Role, account["role"])) if account else None
 
     def sign_in(self, name: str, password: str) -> Person | None:
         """The person, if the password is right; an unknown name takes as long as a wrong one.
