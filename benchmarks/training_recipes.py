@@ -23,8 +23,8 @@ from whisper_retrain.data.decoding import decode, from_flac, to_flac
 from whisper_retrain.training.batches import BatchPlan
 from whisper_retrain.training.compute import peak_flop_per_s, peak_memory_bytes, synchronize
 from whisper_retrain.training.devices import Device
-from whisper_retrain.training.engine import optimization_for
 from whisper_retrain.training.features import SAMPLE_RATE
+from whisper_retrain.training.fine_tuning import optimization_for
 from whisper_retrain.training.model import (
     WhisperLoss,
     default_learning_rate,

@@ -14,7 +14,7 @@ from whisper_retrain.config import DecodingConfig, TrainingConfig
 from whisper_retrain.errors import DivergedError, OutOfMemoryError
 from whisper_retrain.training.batches import StepPlan
 from whisper_retrain.training.devices import Device
-from whisper_retrain.training.engine import optimization_for
+from whisper_retrain.training.fine_tuning import optimization_for
 from whisper_retrain.training.model import labels_for, load_model
 from whisper_retrain.training.optimization import Optimization, learning_rate
 from whisper_retrain.training.speech import Example

@@ -20,9 +20,9 @@ from whisper_retrain import errors
 from whisper_retrain.config import TrainingConfig
 from whisper_retrain.edges.store import S3Store
 from whisper_retrain.records import TrainingRun
+from whisper_retrain.training.exit_codes import EXIT_CODES, error_of, exit_code, leave_error
 from whisper_retrain.training.job import Tracking, TrainingJob
 from whisper_retrain.training.launch import run_training
-from whisper_retrain.training.outcome import EXIT_CODES, error_of, exit_code, leave_error
 from whisper_retrain.training.progress import Progress, Reporter, parse
 
 

@@ -25,7 +25,7 @@ from whisper_retrain.model_files import download_checkpoint
 from whisper_retrain.records import TrainingRun
 from whisper_retrain.training import optimization as optimization_module
 from whisper_retrain.training.devices import Device
-from whisper_retrain.training.engine import Surroundings, train
+from whisper_retrain.training.fine_tuning import Surroundings, train
 from whisper_retrain.training.job import TrainingJob
 from whisper_retrain.training.progress import Progress, Reporter
 from whisper_retrain.training.speech import Speech
@@ -83,7 +83,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def rig(s3_store: S3Store, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
-    monkeypatch.setattr("whisper_retrain.training.trainer.NEWS_INTERVAL_S", 0.0)
+    monkeypatch.setattr("whisper_retrain.training.loop.NEWS_INTERVAL_S", 0.0)
     return Rig(s3_store, base, tmp_path)
 
 

@@ -1,6 +1,6 @@
 """`python -m whisper_retrain.training JOB.json RECORD.json ...`: the child's side of a training.
 
-Progress goes to stdout as JSON lines, everything else to stderr. Ends with a code of outcome.py.
+Progress goes to stdout as JSON lines, everything else to stderr. Ends with a code of exit_codes.py.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whisper_retrain.errors import OutOfMemoryError, PermanentError, WhisperRetrainError
+from whisper_retrain.training.exit_codes import exit_code, leave_error
 from whisper_retrain.training.job import TrainingJob
-from whisper_retrain.training.outcome import exit_code, leave_error
 from whisper_retrain.training.progress import Progress, Reporter, to_stdout
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _train(arguments: argparse.Namespace, stopping: threading.Event) -> None:
         from whisper_retrain.edges.store import S3Store
         from whisper_retrain.settings import load_settings
         from whisper_retrain.training.devices import Device
-        from whisper_retrain.training.engine import Surroundings, train
+        from whisper_retrain.training.fine_tuning import Surroundings, train
 
         store = S3Store(arguments.store)
         settings = load_settings()

@@ -21,8 +21,8 @@ from pathlib import Path
 from whisper_retrain.edges.store import S3Store, read_record
 from whisper_retrain.errors import PermanentError
 from whisper_retrain.records import TrainingRun
+from whisper_retrain.training.exit_codes import error_file, error_of
 from whisper_retrain.training.job import TrainingJob
-from whisper_retrain.training.outcome import error_file, error_of
 from whisper_retrain.training.progress import Progress, parse
 
 GRACE_S = 60.0  # to save the training state after SIGTERM

@@ -32,13 +32,13 @@ from whisper_retrain.training.course import Course
 from whisper_retrain.training.devices import Device
 from whisper_retrain.training.figures import draw_figures
 from whisper_retrain.training.job import TrainingJob
+from whisper_retrain.training.loop import TrainingLoop
 from whisper_retrain.training.lora import add_adapters
 from whisper_retrain.training.optimization import Optimization
 from whisper_retrain.training.progress import Reporter
 from whisper_retrain.training.selection import Selection, select_weights
 from whisper_retrain.training.speech import Example, Labels, Speech, usable
 from whisper_retrain.training.state import States
-from whisper_retrain.training.trainer import Trainer
 from whisper_retrain.training.validation import Validator, quiet_transformers
 from whisper_retrain.training.weights import KeptWeights, set_weights
 
@@ -71,19 +71,19 @@ def train(job: TrainingJob, around: Surroundings) -> TrainingRun | None:
     began = time.monotonic()
     quiet_transformers()
     around.reporter.say("loading", "base model and utterances")
-    trainer, states, dropped = _prepare(job, around)
+    loop, states, dropped = _prepare(job, around)
     try:
-        selection = _train(job, around, trainer)
+        selection = _train(job, around, loop)
         if not around.device.is_main:
             return None
-        run = _hand_on(job, around, trainer, selection, dropped, began)
+        run = _hand_on(job, around, loop, selection, dropped, began)
         states.clear()
         return run
     finally:
         states.close()
 
 
-def _prepare(job: TrainingJob, around: Surroundings) -> tuple[Trainer, States, dict[str, int]]:
+def _prepare(job: TrainingJob, around: Surroundings) -> tuple[TrainingLoop, States, dict[str, int]]:
     config, device = job.config, around.device
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -96,7 +96,7 @@ def _prepare(job: TrainingJob, around: Surroundings) -> tuple[Trainer, States, d
     kept = KeptWeights(around.work_dir / "kept")
     states = States(around.store, job.prefix, job.digest, around.work_dir, config.state_interval_s)
     course = _resume(states, optimization, kept, around)
-    trainer = Trainer(
+    loop = TrainingLoop(
         config=config,
         optimization=optimization,
         validator=Validator(
@@ -122,7 +122,7 @@ def _prepare(job: TrainingJob, around: Surroundings) -> tuple[Trainer, States, d
         stopping=around.stopping,
         peak_flop_per_s=device.from_main(peak_flop_per_s(device.torch, device.precision)),
     )
-    return trainer, states, dropped
+    return loop, states, dropped
 
 
 def optimization_for(
@@ -199,28 +199,28 @@ def _tracker(job: TrainingJob, around: Surroundings) -> Tracker:
     )
 
 
-def _train(job: TrainingJob, around: Surroundings, trainer: Trainer) -> Selection:
+def _train(job: TrainingJob, around: Surroundings, loop: TrainingLoop) -> Selection:
     """Train, then put the weights that are to be handed on into the model."""
     try:
-        trainer.run()
+        loop.run()
     except DivergedError as error:
-        raise _with_best_stored(error, job, around, trainer) from error
+        raise _with_best_stored(error, job, around, loop) from error
     plain = _plain_model(job, around)
-    trainer.optimization.release()
+    loop.optimization.release()
     device = around.device
     device.any(flag=False)  # the main process may still be writing the last weights
     plain.to(device.torch)
     loss = whisper.WhisperLoss(plain).to(device.torch)
-    trainer.optimization.loss = loss
+    loop.optimization.loss = loss
 
     def validate(what: str) -> float:
         def said(done: int, of: int) -> None:
             around.reporter.say("validating", what, done=done, of=of)
 
-        return trainer.validator.run(loss, said).wer
+        return loop.validator.run(loss, said).wer
 
     return select_weights(
-        plain, trainer.course, trainer.kept, job.config, around.base_model_dir, validate
+        plain, loop.course, loop.kept, job.config, around.base_model_dir, validate
     )
 
 
@@ -231,15 +231,15 @@ def _plain_model(job: TrainingJob, around: Surroundings) -> Any:
 
 
 def _with_best_stored(
-    error: DivergedError, job: TrainingJob, around: Surroundings, trainer: Trainer
+    error: DivergedError, job: TrainingJob, around: Surroundings, loop: TrainingLoop
 ) -> DivergedError:
     """The same error, naming where the best checkpoint before it is."""
-    best = trainer.course.best_step
-    trainer.tracker.finish()
+    best = loop.course.best_step
+    loop.tracker.finish()
     if best is None or not around.device.is_main:
         return error
     model = _plain_model(job, around)
-    set_weights(model, trainer.kept.read(best))
+    set_weights(model, loop.kept.read(best))
     prefix = f"{job.prefix}/diverged"
     _store_checkpoint(model, prefix, around)
     place = f"{error.where}; best checkpoint (step {best}) kept at {around.store.uri(prefix)}"
@@ -280,19 +280,19 @@ def patiently(action: Callable[[], T], patience_s: float) -> T:
 def _hand_on(
     job: TrainingJob,
     around: Surroundings,
-    trainer: Trainer,
+    loop: TrainingLoop,
     selection: Selection,
     dropped: dict[str, int],
     began: float,
 ) -> TrainingRun:
     """Store checkpoint and figures, then the record, last."""
-    course = trainer.course
+    course = loop.course
     checkpoint = _store_checkpoint(
-        trainer.optimization.loss.whisper, f"{job.prefix}/checkpoint", around
+        loop.optimization.loss.whisper, f"{job.prefix}/checkpoint", around
     )
-    url = trainer.tracker.finish()
+    url = loop.tracker.finish()
     seconds = course.training_s or 1.0
-    peak = trainer.peak_flop_per_s * around.device.ranks
+    peak = loop.peak_flop_per_s * around.device.ranks
     run = TrainingRun(
         dataset_digest=job.dataset.digest,
         base_model=job.base_model,
@@ -309,7 +309,7 @@ def _hand_on(
         curve=tuple(course.points),
         tracking_url=url,
         dropped=dropped,
-        figures=_store_figures(job, around, trainer, selection),
+        figures=_store_figures(job, around, loop, selection),
         resumed_from_steps=tuple(course.resumed_from),
         stopped_early=course.step < job.config.max_steps,
         averaged_steps=selection.averaged_steps,
@@ -322,10 +322,10 @@ def _hand_on(
 
 
 def _store_figures(
-    job: TrainingJob, around: Surroundings, trainer: Trainer, selection: Selection
+    job: TrainingJob, around: Surroundings, loop: TrainingLoop, selection: Selection
 ) -> dict[str, Artifact]:
-    paths = draw_figures(trainer.course.points, selection.step, around.work_dir / "figures")
-    for path in trainer.tracker.files:
+    paths = draw_figures(loop.course.points, selection.step, around.work_dir / "figures")
+    for path in loop.tracker.files:
         paths["tracking"] = path
     stored = {}
     for name, path in paths.items():

@@ -44,7 +44,7 @@ class StateKeeper(Protocol):
 
 
 @dataclass
-class Trainer:
+class TrainingLoop:
     """One training on one process; all processes run the same loop in step."""
 
     config: TrainingConfig
