@@ -8,18 +8,25 @@ as packaged by `whisper_normalizer`, the one that `medwer` scores with too. Know
 from __future__ import annotations
 
 import re
-from functools import lru_cache
-
-from whisper_normalizer.english import EnglishTextNormalizer
+from collections.abc import Callable
+from functools import cache, lru_cache
 
 NORMALIZER_VERSION = "whisper-english-0.1.12/1"
 """Bump whenever `normalize` gives another text for any input; it is part of every report."""
 
-_NORMALIZER = EnglishTextNormalizer()
 _BLANKS = re.compile(r"\s+")
 
 
 @lru_cache(maxsize=65_536)
 def normalize(text: str) -> str:
     """The form in which words are compared; "" when nothing but noise marks is left."""
-    return _BLANKS.sub(" ", _NORMALIZER(text)).strip()
+    return _BLANKS.sub(" ", _english()(text)).strip()
+
+
+@cache
+def _english() -> Callable[[str], str]:
+    """The rules and their table of spellings, built when the first text needs them."""
+    from whisper_normalizer.english import EnglishTextNormalizer
+
+    rules: Callable[[str], str] = EnglishTextNormalizer()
+    return rules

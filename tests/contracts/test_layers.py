@@ -36,6 +36,24 @@ def test_the_library_never_imports_prefect() -> None:
         assert not found, f"{path.relative_to(ROOT)}: {found}"
 
 
+def test_the_loopback_hub_does_not_even_name_the_library() -> None:
+    """It could be a distribution of its own."""
+    for path in (ROOT / "src" / "loopback_hub").rglob("*"):
+        if path.is_file() and path.suffix != ".pyc":
+            assert "whisper_retrain" not in path.read_text("utf-8"), path.relative_to(ROOT)
+
+
+def test_the_normalizer_builds_its_table_when_it_is_first_used() -> None:
+    """Everything imports it; a form or a deployment normalises nothing."""
+    done = python(
+        "import sys; from whisper_retrain.normalizer import normalize; "
+        "assert 'whisper_normalizer' not in sys.modules; "
+        "assert normalize('Colour?') == 'color'; "
+        "assert 'whisper_normalizer' in sys.modules"
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("name", FLOWS)
 def test_importing_a_flow_imports_no_torch(name: str) -> None:
     """Registering deployments on a CPU box stays quick."""

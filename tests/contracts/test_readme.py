@@ -15,7 +15,14 @@ import typer
 from whisper_retrain.cli import commands
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("benchmarks/*.md"),
+        *ROOT.glob("src/*/README.md"),
+    ]
+)
 README = (ROOT / "README.md").read_text()
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -115,3 +122,25 @@ def test_the_shell_lines_that_need_no_service_run(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def tree() -> str:
+    return README.split("## The tree")[1].split("```")[1]
+
+
+def packages_in(folder: Path) -> set[str]:
+    """Folders with code in them; `.local` and what other programs leave is not ours."""
+    return {path.parent.name for path in folder.glob("[a-z]*/*.py")}
+
+
+def test_the_tree_is_complete() -> None:
+    """Every folder of the repository, every room of the library and every module beside them."""
+    library = ROOT / "src" / "whisper_retrain"
+    named = {line.split()[0].rstrip("/") for line in tree().splitlines() if line.strip()}
+    top = packages_in(ROOT) | {f"src/{name}" for name in packages_in(ROOT / "src")} | {"docs"}
+    assert top <= named
+    rooms = set(re.findall(r"^    (\w+)/", tree(), re.MULTILINE))
+    assert rooms == packages_in(library)
+    (modules,) = re.findall(r"^    (\w+, .*)$", tree(), re.MULTILINE)
+    expected = {path.stem for path in library.glob("*.py") if not path.stem.startswith("__")}
+    assert set(modules.split(", ")) == expected

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,18 +20,16 @@ from whisper_retrain.evaluation.shards import Extras, Heard, ShardedTranscriptio
 from whisper_retrain.evaluation.tiers import TIERS
 from whisper_retrain.evaluation.transcriber import Audio
 from whisper_retrain.evaluation.transcription import Progress
+from whisper_retrain.evaluation.utterance import Utterance, UtteranceT
 from whisper_retrain.records import Artifact, EvaluationReport, total
-
-if TYPE_CHECKING:
-    from whisper_retrain.data.manifest import Utterance
 
 
 def evaluate(
     job: EvaluationJob,
     model_dir: Path,
     store: ObjectStore,
-    audio: Callable[[Utterance], Audio],
-    utterances: Sequence[Utterance],
+    audio: Callable[[UtteranceT], Audio],
+    utterances: Sequence[UtteranceT],
     progress: Progress = lambda done, total, note: None,
     *,
     device: str = "auto",

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Generic
 
 from whisper_retrain.edges.store import ObjectStore
 from whisper_retrain.evaluation.jobs import EvaluationJob
@@ -18,10 +18,8 @@ from whisper_retrain.evaluation.probes import Speech, make_probes, run_probes
 from whisper_retrain.evaluation.transcriber import Audio, Transcriber
 from whisper_retrain.evaluation.transcription import Progress, estimate_snr_db, heartbeat
 from whisper_retrain.evaluation.transformers_runtime import load_transcriber
+from whisper_retrain.evaluation.utterance import UtteranceT
 from whisper_retrain.records import ProbeResult, Record, canonical_json
-
-if TYPE_CHECKING:
-    from whisper_retrain.data.manifest import Utterance
 
 SHARD_BATCHES = 8
 SHORT_S = 8.0
@@ -57,20 +55,20 @@ class Extras(Record):
 
 
 @dataclass
-class ShardedTranscription:
+class ShardedTranscription(Generic[UtteranceT]):
     """One model on one test set; the model is loaded when the first missing shard is met."""
 
     job: EvaluationJob
     model_dir: Path
     store: ObjectStore
-    audio: Callable[[Utterance], Audio]
+    audio: Callable[[UtteranceT], Audio]
     device: str = "auto"
     progress: Progress = lambda done, total, note: None
     _transcriber: Transcriber | None = field(default=None, init=False)
     _done: int = field(default=0, init=False)
     _total: int = field(default=0, init=False)
 
-    def run(self, utterances: Sequence[Utterance]) -> list[TranscriptShard]:
+    def run(self, utterances: Sequence[UtteranceT]) -> list[TranscriptShard]:
         """All shards, from S3 where they are there already."""
         ordered = by_length(utterances)
         size = SHARD_BATCHES * self.job.decoding.batch_size
@@ -78,7 +76,7 @@ class ShardedTranscription:
         shards = [ordered[start : start + size] for start in range(0, len(ordered), size)]
         return [self._shard(number, part) for number, part in enumerate(shards)]
 
-    def extras(self, utterances: Sequence[Utterance]) -> Extras:
+    def extras(self, utterances: Sequence[UtteranceT]) -> Extras:
         """Hallucination probes, and the seconds that single utterances take; from S3 if there."""
         key = f"{self.job.transcripts}extras-{self.job.probes_version}.json"
         if stored := self.store.read_versioned(key):
@@ -94,12 +92,12 @@ class ShardedTranscription:
         self.store.write(key, canonical_json(extras.model_dump(mode="json")), "application/json")
         return extras
 
-    def _latency(self, transcriber: Transcriber, utterance: Utterance) -> float:
+    def _latency(self, transcriber: Transcriber, utterance: UtteranceT) -> float:
         audio, start = self.audio(utterance), time.monotonic()
         transcriber.transcribe([audio])
         return time.monotonic() - start
 
-    def _shard(self, number: int, utterances: Sequence[Utterance]) -> TranscriptShard:
+    def _shard(self, number: int, utterances: Sequence[UtteranceT]) -> TranscriptShard:
         key = f"{self.job.transcripts}shard-{number:05d}.json"
         if stored := self.store.read_versioned(key):
             self._report(len(utterances), "stored before")
@@ -108,7 +106,7 @@ class ShardedTranscription:
         self.store.write(key, canonical_json(shard.model_dump(mode="json")), "application/json")
         return shard
 
-    def _transcribe(self, utterances: Sequence[Utterance]) -> TranscriptShard:
+    def _transcribe(self, utterances: Sequence[UtteranceT]) -> TranscriptShard:
         transcriber = self._load()
         items: list[Heard] = []
         start, size = time.monotonic(), self.job.decoding.batch_size
@@ -121,7 +119,7 @@ class ShardedTranscription:
             items=tuple(items), wall_s=time.monotonic() - start, device=transcriber.device_name
         )
 
-    def _batch(self, transcriber: Transcriber, batch: Sequence[Utterance]) -> list[Heard]:
+    def _batch(self, transcriber: Transcriber, batch: Sequence[UtteranceT]) -> list[Heard]:
         audios = [self.audio(utterance) for utterance in batch]
         transcripts = transcriber.transcribe(audios)
         return [
@@ -146,12 +144,12 @@ class ShardedTranscription:
         self.progress(self._done, self._total, f"{self.job.model.name}: {note}")
 
 
-def _spread(utterances: Sequence[Utterance], count: int) -> Sequence[Utterance]:
+def _spread(utterances: Sequence[UtteranceT], count: int) -> Sequence[UtteranceT]:
     """Some utterances, from the shortest to the longest."""
     ordered = by_length(utterances)
     return ordered[:: max(1, len(ordered) // count)][:count]
 
 
-def by_length(utterances: Sequence[Utterance]) -> list[Utterance]:
+def by_length(utterances: Sequence[UtteranceT]) -> list[UtteranceT]:
     """Longest first, so that too little memory shows at once; ties by id."""
     return sorted(utterances, key=lambda u: (-u.duration_s, u.id))
