@@ -21,7 +21,10 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from gate_simulation import (
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.gate_simulation import (
     DEMO,
     PAULMOONEY,
     PAULMOONEY_BOTH,
@@ -29,9 +32,6 @@ from gate_simulation import (
     familywise,
     promoted,
 )
-from rich.console import Console
-from rich.table import Table
-
 from tests.fixtures.planted import PLANTED, better, caught
 from whisper_retrain.evaluation.scoring import score_pairs
 from whisper_retrain.gate.ledger import alpha_of_look
@@ -160,7 +160,7 @@ def main() -> None:
         "familywise_52_demo": familywise(DEMO, 52, runs // 5, POLICY.alpha, REPLICATES),
     }
     if not options.no_transcription:
-        from gate_transcription import transcription
+        from benchmarks.gate_transcription import transcription
 
         figures |= transcription(options.utterances)
     show(figures)

@@ -299,7 +299,6 @@ def main() -> None:
         return
     # The servers are stopped on the way out, also when someone else ends this.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     from tests.fixtures.hub import HubServer
     from tests.fixtures.s3 import running_s3
 

@@ -27,10 +27,9 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "src"), str(ROOT / "benchmarks")]
+from benchmarks.training_recipes import Order
 
-from training_recipes import Order  # noqa: E402 - it lies beside this file
+ROOT = Path(__file__).resolve().parent.parent
 
 Result = dict[str, Any]
 WHOLE = ("micro_batch_audio_s", 1e6)  # the effective batch at once

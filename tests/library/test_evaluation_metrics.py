@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from whisper_retrain.cli import commands
-from whisper_retrain.evaluation.metric import METRICS, metric_path
+from whisper_retrain.errors import InputError
+from whisper_retrain.evaluation.metric import METRICS, compute_metric, metric_path
 from whisper_retrain.evaluation.scoring import score_pairs
 from whisper_retrain.records import total
 
@@ -34,6 +35,54 @@ def test_evaluate_loads_each_metric_by_path(
     found = metric.compute(predictions=HYPOTHESES, references=REFERENCES)
     assert found[name] == pytest.approx(expected(name))
     assert set(found) == {name, "hits", "substitutions", "deletions", "insertions"}
+
+
+OWN_METRIC = '''
+import datasets
+import evaluate
+
+
+class SaidNothing(evaluate.Metric):
+    """Share of hypotheses without a word."""
+
+    def _info(self):
+        text = datasets.Value("string")
+        return evaluate.MetricInfo(
+            description="", citation="",
+            features=datasets.Features({"predictions": text, "references": text}),
+        )
+
+    def _compute(self, predictions, references):
+        return {"said_nothing": sum(not text.split() for text in predictions) / len(predictions)}
+'''
+
+
+def test_score_loads_metric_modules_ours_and_others_by_path(tmp_path: Path) -> None:
+    own = tmp_path / "said_nothing.py"
+    own.write_text(OWN_METRIC)
+    files = [
+        write_lines(tmp_path / "refs.jsonl", REFERENCES),
+        write_lines(tmp_path / "hyps.jsonl", [*HYPOTHESES[:2], ""]),
+    ]
+    ours = metric_path("raw_wer")
+    command = ["score", *files, "--metric", ours, "--metric", str(own)]
+    figures = json.loads(CliRunner().invoke(commands, [*command, "--json"]).stdout)
+    assert figures["metrics"][ours]["raw_wer"] == figures["raw_wer"]["rate"]
+    assert figures["metrics"][str(own)] == {"said_nothing": pytest.approx(1 / 3)}
+    assert f"{own}: said_nothing 0.33" in CliRunner().invoke(commands, command).stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "no such metric module"), ("x = (", "does not work on texts")]
+)
+def test_a_metric_module_that_is_none_is_refused(
+    content: str | None, said: str, tmp_path: Path
+) -> None:
+    module = tmp_path / "module.py"
+    if content:
+        module.write_text(content)
+    with pytest.raises(InputError, match=said):
+        compute_metric(module, REFERENCES, HYPOTHESES)
 
 
 def write_lines(path: Path, texts: list[str]) -> str:

@@ -6,6 +6,7 @@ Knows nothing of models, S3 or Prefect, and imports no torch.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from whisper_retrain.records import Counts, total
 SHOWN = 3
 
 
-def score_files(references: Path, hypotheses: Path) -> dict[str, Any]:
-    """Figure name -> counts and rates over all utterances.
+def score_files(references: Path, hypotheses: Path, metrics: Sequence[Path] = ()) -> dict[str, Any]:
+    """Figure name -> counts and rates over all utterances; under `metrics` what modules made.
 
-    Each line holds {"id": ..., "text": ...}; both files must hold the same ids. Raises InputError
-    with the line or the ids at fault.
+    Each line holds {"id": ..., "text": ...}; both files must hold the same ids. `metrics` are
+    files of metric modules for `evaluate`, their results by path. Raises InputError with the line,
+    the ids or the module at fault.
     """
     said, written = read_texts(references), read_texts(hypotheses)
     if said.keys() != written.keys():
@@ -32,8 +34,14 @@ def score_files(references: Path, hypotheses: Path) -> dict[str, Any]:
             expected=f"{len(said)} ids in both",
             got=f"{len(odd)} in one only, first: {', '.join(odd[:SHOWN])}",
         )
-    scores = score_pairs(list(said.values()), [written[key] for key in said])
-    return {"utterances": len(scores), **summarize_scores(scores)}
+    texts = list(said.values()), [written[key] for key in said]
+    figures: dict[str, Any] = {}
+    if metrics:
+        from whisper_retrain.evaluation.metric import compute_metric  # it takes seconds to load
+
+        figures["metrics"] = {str(path): compute_metric(path, *texts) for path in metrics}
+    scores = score_pairs(*texts)
+    return {"utterances": len(scores), **summarize_scores(scores), **figures}
 
 
 def summarize_scores(scores: list[Score]) -> dict[str, dict[str, float | int | None]]:
