@@ -125,14 +125,14 @@ def decide(job: DecisionJob) -> Judged:
         challenger,
         job.policy,
         looks=job.looks,
-        guard=(load(guard.champion), load(guard.challenger)) if guard else None,
+        guard=guard.map(load) if guard else None,
         first_champion=job.first_champion,
     )
     case = Case(
         at=SystemClock().now(),
         champion=reports.champion,
         challenger=reports.challenger,
-        guard=(guard.champion, guard.challenger) if guard else None,
+        guard=guard,
         policy=job.policy,
         decision=judgement.decision,
     )

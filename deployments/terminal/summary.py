@@ -18,7 +18,7 @@ from whisper_retrain.records import Artifact, ModelScores
 from whisper_retrain.release.measured import evaluations_of
 from whisper_retrain.release.notifications import NON_CLINICAL
 from whisper_retrain.release.scores import METRIC_NAMES, ROLE_NAMES, score_text
-from whisper_retrain.report.before_after import LEGEND, before_after, terminal_text
+from whisper_retrain.report.transcripts import LEGEND, telling_transcripts, terminal_text
 
 
 def last_run_facts(
@@ -74,10 +74,10 @@ def print_summary(console: Console, retraining: Retraining, store: S3Store) -> N
     console.print(f"\n[bold]Decision: {evidence.decision.outcome}[/bold]")
     for reason in evidence.decision.reasons:
         console.print(f"  • {reason}", markup=False, highlight=False)
-    old = evidence.against
+    against = evidence.against
     console.print(f"\n[bold]Before and after[/bold]: {LEGEND}\n{NON_CLINICAL}\n")
-    changes = before_after(evaluations[old].rows, evaluations["challenger"].rows, count=5)
-    console.print(terminal_text(changes, ROLE_NAMES[old].lower(), "challenger"))
+    pairs = telling_transcripts(evaluations[against].rows, evaluations["challenger"].rows)
+    console.print(terminal_text(pairs, ROLE_NAMES[against].lower()))
 
 
 def print_links(console: Console, links: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -66,6 +66,7 @@ class Record(BaseModel):
 
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Pair(Record, Generic[T]):
@@ -73,6 +74,10 @@ class Pair(Record, Generic[T]):
 
     champion: T
     challenger: T
+
+    def map(self, change: Callable[[T], U]) -> Pair[U]:
+        """The same of each side."""
+        return Pair(champion=change(self.champion), challenger=change(self.challenger))
 
 
 class Job(Record):

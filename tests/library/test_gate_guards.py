@@ -26,7 +26,7 @@ from whisper_retrain.gate.slices import (
 from whisper_retrain.gate.statistics import Paired
 from whisper_retrain.gate.terms import term_changes
 from whisper_retrain.gate.worst import compare_worst_speakers
-from whisper_retrain.records import Interval
+from whisper_retrain.records import Interval, Pair
 
 
 def test_the_challenger_without_a_fault_is_promoted() -> None:
@@ -87,9 +87,9 @@ def test_terms_learned_and_forgotten() -> None:
     before = rows_of(*zip(said, ("met form and warfarin", "metformin", "warfarin"), strict=True))
     after = rows_of(*zip(said, ("metformin and war farin", "metformin", "war"), strict=True))
     first, *_, last = term_changes(before, after, default_lexicon())
-    assert (first.term, first.tier, first.before, first.after) == ("warfarin", "drug", 2, 0)
+    assert (first.term, first.tier, first.champion, first.challenger) == ("warfarin", "drug", 2, 0)
     assert first.new == ("u00000", "u00002")
-    assert (last.term, last.before, last.after) == ("metformin", 1, 2)
+    assert (last.term, last.champion, last.challenger) == ("metformin", 1, 2)
 
 
 def test_rows_fall_into_slices() -> None:
@@ -140,8 +140,12 @@ def test_general_speech_must_not_be_forgotten() -> None:
     speakers = ("ann", "ben", "cem", "dua")
     champion = noisy("a", dict.fromkeys(speakers, 0.3), 1)
     challenger = noisy("b", dict.fromkeys(speakers, 0.1), 2)
-    forgetful = noisy("a", dict.fromkeys(speakers, 0.1), 3), champion
-    kept = noisy("a", dict.fromkeys(speakers, 0.2), 3), noisy("b", dict.fromkeys(speakers, 0.1), 4)
+    well, badly = noisy("a", dict.fromkeys(speakers, 0.1), 3), champion
+    forgetful = Pair(champion=well, challenger=badly)
+    kept = Pair(
+        champion=noisy("a", dict.fromkeys(speakers, 0.2), 3),
+        challenger=noisy("b", dict.fromkeys(speakers, 0.1), 4),
+    )
     assert decide(champion, challenger, GatePolicy(), guard=kept).outcome == "promote"
     decision = decide(champion, challenger, GatePolicy(), guard=forgetful)
     assert decision.outcome == "reject"
@@ -149,13 +153,13 @@ def test_general_speech_must_not_be_forgotten() -> None:
 
 
 def test_the_worst_served_are_chosen_anew_for_each_model() -> None:
-    """20 speakers of 100 words: worst two have 40 % and 30 % before, 20 % and 20 % after."""
-    before = np.array([40, 30] + [5] * 18, dtype=np.float64)
-    after = np.array([5, 5] + [20, 20] + [5] * 16, dtype=np.float64)
-    pairs = Paired(before, after, np.full(20, 100.0))
-    found, words = compare_worst_speakers(pairs, range(20), alpha=0.05)
-    assert found.difference == pytest.approx(0.20 - 0.35)
-    assert words == 200
+    """20 speakers of 100 words: the worst two have 40 and 30 %, then 20 and 20 %."""
+    champion = np.array([40, 30] + [5] * 18, dtype=np.float64)
+    challenger = np.array([5, 5] + [20, 20] + [5] * 16, dtype=np.float64)
+    pairs = Paired(champion, challenger, np.full(20, 100.0))
+    found = compare_worst_speakers(pairs, range(20), alpha=0.05)
+    assert found.comparison.difference == pytest.approx(0.20 - 0.35)
+    assert found.words == 200
 
 
 def test_speakers_can_be_demanded() -> None:

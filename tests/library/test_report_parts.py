@@ -1,4 +1,4 @@
-"""The report's parts: alignments, positions of figures, Markdown, before and after, history."""
+"""The report's parts: alignments, positions of figures, Markdown, transcripts, history."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from whisper_retrain.errors import InputError
 from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.records import Interval, Promotion
 from whisper_retrain.release.scores import points_text
-from whisper_retrain.report.before_after import before_after, markdown_text, terminal_text
-from whisper_retrain.report.diffs import Word, examples, largest, marked, pair_rows
+from whisper_retrain.report.diffs import MarkedWords, examples, largest, marked, pair_rows
 from whisper_retrain.report.figures import Scale, line_chart, scale_over, track, wer_history_svg
 from whisper_retrain.report.markdown import decision_markdown, table
+from whisper_retrain.report.transcripts import telling_transcripts, terminal_text
 
 EVIDENCE, EVALUATIONS, DIFFERENCES = a_comparison(0.3)
-BEFORE, AFTER = EVALUATIONS["champion"].rows, EVALUATIONS["challenger"].rows
+CHAMPION, CHALLENGER = EVALUATIONS["champion"].rows, EVALUATIONS["challenger"].rows
 
 
 def test_words_are_marked_as_substituted_left_out_and_put_in() -> None:
     assert marked("No pain in the left arm.", "pain in the right arm uh oh well") == [
-        Word("delete", "no", ""),
-        Word("equal", "pain in the", "pain in the"),
-        Word("substitute", "left", "right"),
-        Word("equal", "arm", "arm"),
-        Word("insert", "", "0 well"),
+        MarkedWords("delete", "no", ""),
+        MarkedWords("equal", "pain in the", "pain in the"),
+        MarkedWords("substitute", "left", "right"),
+        MarkedWords("equal", "arm", "arm"),
+        MarkedWords("insert", "", "0 well"),
     ]
 
 
@@ -37,19 +37,19 @@ def test_words_are_marked_as_substituted_left_out_and_put_in() -> None:
     ("reference", "hypothesis", "expected"),
     [
         ("", "", []),
-        ("", "thank you", [Word("insert", "", "thank you")]),
-        ("I am sick", "", [Word("delete", "i am sick", "")]),
-        ("I'm sick!", "i am sick", [Word("equal", "i am sick", "i am sick")]),
+        ("", "thank you", [MarkedWords("insert", "", "thank you")]),
+        ("I am sick", "", [MarkedWords("delete", "i am sick", "")]),
+        ("I'm sick!", "i am sick", [MarkedWords("equal", "i am sick", "i am sick")]),
     ],
 )
 def test_empty_texts_and_mere_spelling(
-    reference: str, hypothesis: str, expected: list[Word]
+    reference: str, hypothesis: str, expected: list[MarkedWords]
 ) -> None:
     assert marked(reference, hypothesis) == expected
 
 
 def test_marks_count_as_many_errors_as_the_score() -> None:
-    for row in BEFORE:
+    for row in CHAMPION:
         words = marked(row.reference, row.hypothesis)
         errors = sum(
             max(len(word.reference.split()), len(word.hypothesis.split()))
@@ -61,21 +61,21 @@ def test_marks_count_as_many_errors_as_the_score() -> None:
 
 def test_rows_of_different_utterances_are_refused() -> None:
     with pytest.raises(InputError, match="different utterances"):
-        pair_rows(BEFORE, AFTER[1:])
+        pair_rows(CHAMPION, CHALLENGER[1:])
 
 
 def test_wins_and_losses_are_real_and_ordered() -> None:
-    wins, losses = largest(pair_rows(BEFORE, AFTER))
-    assert [win.gained for win in wins] == sorted((w.gained for w in wins), reverse=True)
-    assert min(win.gained for win in wins) > 0
-    assert all(loss.gained < 0 for loss in losses)
-    assert largest(pair_rows(BEFORE, BEFORE)) == ([], [])
+    wins, losses = largest(pair_rows(CHAMPION, CHALLENGER))
+    assert [win.difference for win in wins] == sorted(win.difference for win in wins)
+    assert max(win.difference for win in wins) < 0
+    assert all(loss.difference > 0 for loss in losses)
+    assert largest(pair_rows(CHAMPION, CHAMPION)) == ([], [])
 
 
 def test_examples_repeat_no_sentence_and_end_with_the_worst_loss() -> None:
-    shown = examples(pair_rows(BEFORE, AFTER), 5)
-    assert len({change.before.reference for change in shown[:-1]}) == 4
-    assert shown[-1].gained < 0
+    shown = examples(pair_rows(CHAMPION, CHALLENGER), 5)
+    assert len({pair.champion.reference for pair in shown[:-1]}) == 4
+    assert shown[-1].difference > 0
 
 
 def test_round_ticks_and_positions_in_percent() -> None:
@@ -111,7 +111,7 @@ def test_markdown_has_the_facts_and_no_transcript() -> None:
     assert EVIDENCE.decision.digest in text
     assert "Not for clinical use" in text
     assert "`s3://bucket/report.html`" in text
-    said = {row.reference for row in BEFORE} | {row.hypothesis for row in AFTER}
+    said = {row.reference for row in CHAMPION} | {row.hypothesis for row in CHALLENGER}
     assert not [sentence for sentence in said if sentence in text]
 
 
@@ -136,18 +136,12 @@ def test_a_bar_in_a_cell_cannot_break_a_markdown_table() -> None:
     assert table(["a"], [["x | y\nz"]]).splitlines()[-1] == r"| x \| y z |"
 
 
-def test_before_and_after_in_a_terminal() -> None:
-    shown = before_after(BEFORE, AFTER)
+def test_transcripts_of_both_in_a_terminal() -> None:
+    shown = telling_transcripts(CHAMPION, CHALLENGER)
     text = Text.from_markup(terminal_text(shown, "champion", "challenger")).plain
     assert len(text.split("\n\n")) == 5
     assert "champion  after the +a pen deck to *me* the abdomen" in text
     assert "challenger  after the appendectomy the abdomen" in text
-
-
-def test_before_and_after_in_markdown() -> None:
-    text = markdown_text(before_after(BEFORE, AFTER, 1))
-    assert "**+a pen deck to** **me**" in text or "~~" in text
-    assert text.count("- Said: ") == 1
 
 
 def champion(day: int, wer: float | None, kind: str = "promotion") -> Promotion:

@@ -8,6 +8,7 @@ no longer fits the records that name it.
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 
@@ -19,9 +20,11 @@ from whisper_retrain.edges.store import S3Store
 from whisper_retrain.errors import InputError
 from whisper_retrain.evaluation.jobs import load_evaluation
 from whisper_retrain.gate.comparable import check_comparable
-from whisper_retrain.history.cases import load_cases, replay
+from whisper_retrain.gate.terms import TermChange
+from whisper_retrain.history.cases import Case, load_cases, replay
 from whisper_retrain.history.looks import enter_look
 from whisper_retrain.history.retrainings import latest_retraining, promoted_evidence
+from whisper_retrain.records import Pair
 from whisper_retrain.release.measured import differences_of
 from whisper_retrain.release.outbox import pending
 from whisper_retrain.release.transaction import begun, champions, promoted
@@ -95,6 +98,19 @@ def test_cases_load_and_are_decided_again(store: S3Store) -> None:
     for case in cases:
         check_comparable(load(case.champion), load(case.challenger))
         assert not replay(case, load).changed
+
+
+def test_the_two_sides_load_by_the_names_that_they_had() -> None:
+    """`before` and `after` of a term, and a pair of reports as a list."""
+    stored = {"term": "warfarin", "tier": "drug", "occurrences": 3, "before": 2, "after": 1}
+    term = TermChange.model_validate_json(json.dumps(stored))
+    assert (term.champion, term.challenger) == (2, 1)
+    assert TermChange.model_validate_json(term.model_dump_json()) == term
+    (kept, *_) = sorted((KEPT / "gate" / "cases" / "v1").glob("*.json"))
+    values = json.loads(kept.read_text())
+    values["guard"] = [values["champion"], values["challenger"]]
+    case = Case.model_validate_json(json.dumps(values))
+    assert case.guard == Pair(champion=case.champion, challenger=case.challenger)
 
 
 def test_looks_go_on_being_counted(store: S3Store) -> None:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from whisper_retrain.errors import InputError, IntegrityError
 from whisper_retrain.evaluation.rows import Evaluation, rows_digest
-from whisper_retrain.records import total
+from whisper_retrain.records import Pair, total
 
 SAME = ("test_set_digest", "normalizer_version", "lexicon_version", "decoding_digest")
 
 
 def check_comparable(champion: Evaluation, challenger: Evaluation) -> None:
     """Raise InputError for different conditions, IntegrityError for rows that were changed."""
-    left, right = _conditions(champion), _conditions(challenger)
-    for name in sorted(left.keys() | right.keys()):
-        expected, got = left.get(name), right.get(name)
+    conditions = Pair(champion=champion, challenger=challenger).map(_conditions)
+    for name in sorted(conditions.champion.keys() | conditions.challenger.keys()):
+        expected, got = conditions.champion.get(name), conditions.challenger.get(name)
         if expected != got:
             raise InputError(
                 "the reports are not comparable",
@@ -53,10 +53,10 @@ def check_rows(evaluation: Evaluation) -> None:
 
 
 def _check_same_utterances(champion: Evaluation, challenger: Evaluation) -> None:
-    left = {row.id: row.reference for row in champion.rows}
-    right = {row.id: row.reference for row in challenger.rows}
-    if left != right or len(left) != len(champion.rows):
-        different = sorted(k for k in left.keys() | right.keys() if left.get(k) != right.get(k))
+    said = {row.id: row.reference for row in champion.rows}
+    also = {row.id: row.reference for row in challenger.rows}
+    if said != also or len(said) != len(champion.rows):
+        different = sorted(k for k in said.keys() | also.keys() if said.get(k) != also.get(k))
         raise IntegrityError(
             "the reports do not hold the same utterances and references",
             expected=f"{len(champion.rows)} utterances, each once",

@@ -16,7 +16,7 @@ from whisper_retrain.evaluation.rows import Evaluation
 from whisper_retrain.gate import rules, safety_rules
 from whisper_retrain.gate.comparable import check_comparable
 from whisper_retrain.gate.policy import GatePolicy
-from whisper_retrain.gate.rules import Evidence
+from whisper_retrain.gate.rules import Contest
 from whisper_retrain.gate.slices import SliceComparison
 from whisper_retrain.gate.terms import TermChange
 from whisper_retrain.records import (
@@ -47,7 +47,7 @@ class DecisionJob(Job):
     """What a decision is asked of; raise the version when a rule would say something else."""
 
     stage: ClassVar[str] = "decide"
-    version: ClassVar[str] = "v1"
+    version: ClassVar[str] = "v2"
 
     reports: Pair[EvaluationReport]
     baseline: EvaluationReport | None
@@ -82,7 +82,7 @@ def decide(
     *,
     looks: int = 0,
     first_champion: bool = False,
-    guard: tuple[Evaluation, Evaluation] | None = None,
+    guard: Pair[Evaluation] | None = None,
 ) -> Decision:
     """The decision of `judge` alone."""
     judgement = judge(
@@ -103,20 +103,20 @@ def judge(
     *,
     looks: int = 0,
     first_champion: bool = False,
-    guard: tuple[Evaluation, Evaluation] | None = None,
+    guard: Pair[Evaluation] | None = None,
 ) -> Judgement:
     """The decision with every rule's figure, interval, bound and outcome, and its differences.
 
-    `looks` counts the earlier looks at this test set within a year; `guard` holds champion and
-    challenger on general speech. For a first champion, `champion` is the evaluation of the base
+    `looks` counts the earlier looks at this test set within a year; `guard` holds both on general
+    speech. For a first champion, `champion` is the evaluation of the base
     model. Raises InputError or IntegrityError for evaluations that cannot be compared.
     """
     check_comparable(champion, challenger)
     if guard:
-        check_comparable(*guard)
+        check_comparable(guard.champion, guard.challenger)
     lexicon = default_lexicon(policy.own_terms)
-    evidence = Evidence(champion, challenger, policy, looks, guard, lexicon)
-    outcomes = [outcome for rule in RULES for outcome in rule(evidence)] + _shadow(policy)
+    contest = Contest(champion, challenger, policy, looks, guard, lexicon)
+    outcomes = [outcome for rule in RULES for outcome in rule(contest)] + _shadow(policy)
     verdict = _verdict(outcomes)
     decision = Decision(
         outcome=verdict,
@@ -129,7 +129,7 @@ def judge(
         first_champion=first_champion,
         looks=looks,
     )
-    differences = Differences(slices=tuple(evidence.slices), terms=tuple(evidence.terms))
+    differences = Differences(slices=tuple(contest.slices), terms=tuple(contest.terms))
     return Judgement(decision, differences)
 
 

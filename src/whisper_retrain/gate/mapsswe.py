@@ -20,27 +20,28 @@ GOOD_WORDS = 2
 
 @dataclass(frozen=True)
 class Mapsswe:
-    """The test over all segments; differences are errors a - errors b."""
+    """The test over all segments; differences are the challenger's errors less the champion's."""
 
     segments: int
     mean: float
+    """Of the differences."""
     deviation: float
+    """Their standard deviation."""
     statistic: float
+    """W: the mean over its standard error; negative when the challenger makes fewer errors."""
     probability: float
     """Two-sided: of a difference this large between equal models."""
 
 
 def mapsswe(
-    references: Sequence[str], hypotheses_a: Sequence[str], hypotheses_b: Sequence[str]
+    references: Sequence[str], champion: Sequence[str], challenger: Sequence[str]
 ) -> Mapsswe:
-    """The test on normalised texts; positive when b makes fewer errors."""
-    a = jiwer.process_words(list(references), list(hypotheses_a))
-    b = jiwer.process_words(list(references), list(hypotheses_b))
+    """The test on normalised texts; negative when the challenger makes fewer errors."""
+    aligned = [jiwer.process_words(list(references), list(side)) for side in (champion, challenger)]
     differences: list[int] = []
-    for number, words in enumerate(a.references):
-        left = errors_by_position(a.alignments[number], len(words))
-        right = errors_by_position(b.alignments[number], len(words))
-        differences += segment_differences(left, right)
+    for number, words in enumerate(aligned[0].references):
+        sides = [errors_by_position(side.alignments[number], len(words)) for side in aligned]
+        differences += segment_differences(*sides)
     return from_differences(differences)
 
 
@@ -59,20 +60,20 @@ def errors_by_position(chunks: Iterable[jiwer.AlignmentChunk], words: int) -> li
     return errors
 
 
-def segment_differences(left: Sequence[int], right: Sequence[int]) -> list[int]:
-    """errors a - errors b of each segment that holds any error."""
+def segment_differences(champion: Sequence[int], challenger: Sequence[int]) -> list[int]:
+    """Challenger's errors less champion's, for each segment that holds any; errors by position."""
     segments: list[tuple[int, int]] = []
-    errors_a = errors_b = good = 0
-    for place, (a, b) in enumerate(zip(left, right, strict=True)):
-        if a or b:
-            errors_a, errors_b, good = errors_a + a, errors_b + b, 0
+    a = b = good = 0  # the segment's errors so far, of champion and challenger
+    for place, (at_a, at_b) in enumerate(zip(champion, challenger, strict=True)):
+        if at_a or at_b:
+            a, b, good = a + at_a, b + at_b, 0
         elif place % 2:  # a word that both got right
             good += 1
             if good == GOOD_WORDS:
-                segments.append((errors_a, errors_b))
-                errors_a = errors_b = 0
-    segments.append((errors_a, errors_b))
-    return [a - b for a, b in segments if a or b]
+                segments.append((a, b))
+                a = b = 0
+    segments.append((a, b))
+    return [b - a for a, b in segments if a or b]
 
 
 def from_differences(differences: Sequence[int]) -> Mapsswe:

@@ -26,10 +26,10 @@ def compare_measure(
     policy: GatePolicy,
 ) -> Comparison:
     """Challenger against champion on one measure over all rows; the wider view counts."""
-    left, right = ordered(champion), ordered(challenger)
+    rows = ordered(champion)
     return compare(
-        paired(left, right, measure),
-        block_views(left),
+        paired(rows, ordered(challenger), measure),
+        block_views(rows),
         alpha=alpha,
         replicates=policy.replicates,
         seed=policy.seed,
@@ -41,14 +41,12 @@ def ordered(evaluation: Evaluation) -> list[Row]:
     return sorted(evaluation.rows, key=lambda row: row.id)
 
 
-def paired(left: Sequence[Row], right: Sequence[Row], measure: Measure) -> Paired:
+def paired(champion: Sequence[Row], challenger: Sequence[Row], measure: Measure) -> Paired:
     """Errors of both and reference length, row by row."""
-    a: list[Counts] = [row.counts(measure) for row in left]
-    b: list[Counts] = [row.counts(measure) for row in right]
     return Paired(
-        np.array([counts.errors for counts in a], dtype=np.float64),
-        np.array([counts.errors for counts in b], dtype=np.float64),
-        np.array([counts.reference_length for counts in a], dtype=np.float64),
+        np.array([row.counts(measure).errors for row in champion], dtype=np.float64),
+        np.array([row.counts(measure).errors for row in challenger], dtype=np.float64),
+        np.array([row.counts(measure).reference_length for row in champion], dtype=np.float64),
     )
 
 

@@ -1,4 +1,4 @@
-"""The rules of the gate, each a function from the evidence to its outcome; pure.
+"""The rules of the gate, each a function from a contest to its outcome; pure.
 
 A rule either proves something (`pass`), finds it broken (`fail`), cannot tell (`inconclusive`) or
 only says what is (`info`).
@@ -22,28 +22,30 @@ from whisper_retrain.gate.terms import TermChange, term_changes
 from whisper_retrain.gate.wording import interval_text, points
 from whisper_retrain.gate.worst import compare_worst_speakers
 from whisper_retrain.normalizer import normalize
-from whisper_retrain.records import RuleOutcome
+from whisper_retrain.records import Pair, RuleOutcome
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What a decision rests on."""
+class Contest:
+    """Champion against challenger under a policy: what every rule looks at."""
 
     champion: Evaluation
     challenger: Evaluation
     policy: GatePolicy
     looks: int = 0
-    guard: tuple[Evaluation, Evaluation] | None = None
-    """Champion and challenger on the general-speech test set."""
+    """Earlier looks at this test set within a year."""
+    guard: Pair[Evaluation] | None = None
+    """Both on the general-speech test set."""
     lexicon: Lexicon = field(default_factory=default_lexicon)
+    """Medical terms, the policy's own ones too."""
 
     @cached_property
-    def left(self) -> list[Row]:
+    def champion_rows(self) -> list[Row]:
         """The champion's rows by id."""
         return ordered(self.champion)
 
     @cached_property
-    def right(self) -> list[Row]:
+    def challenger_rows(self) -> list[Row]:
         """The challenger's rows by id."""
         return ordered(self.challenger)
 
@@ -51,17 +53,19 @@ class Evidence:
     def slices(self) -> list[SliceComparison]:
         """The parts of the test set that are looked at, the worst change first."""
         alpha, least = self.policy.guard_alpha, self.policy.min_slice_words
-        return compare_slices(self.left, self.right, alpha=alpha, min_words=least)
+        return compare_slices(
+            self.champion_rows, self.challenger_rows, alpha=alpha, min_words=least
+        )
 
     @cached_property
     def terms(self) -> list[TermChange]:
         """Every medical term of the references, the most forgotten first."""
-        return term_changes(self.left, self.right, self.lexicon)
+        return term_changes(self.champion_rows, self.challenger_rows, self.lexicon)
 
     @property
     def speakers(self) -> set[str]:
         """Known speakers of the test set."""
-        return {row.speaker for row in self.left if row.speaker}
+        return {row.speaker for row in self.champion_rows if row.speaker}
 
     def compare(self, measure: Measure, alpha: float) -> Comparison:
         """Challenger against champion on one measure."""
@@ -70,10 +74,10 @@ class Evidence:
         )
 
 
-def test_set_size(evidence: Evidence) -> list[RuleOutcome]:
+def test_set_size(contest: Contest) -> list[RuleOutcome]:
     """Enough words, and enough speakers where speakers are known."""
-    words = evidence.champion.report.words.reference_length
-    speakers, policy = len(evidence.speakers), evidence.policy
+    words = contest.champion.report.words.reference_length
+    speakers, policy = len(contest.speakers), contest.policy
     rules = [
         RuleOutcome(
             rule="test-set-size",
@@ -97,15 +101,15 @@ def test_set_size(evidence: Evidence) -> list[RuleOutcome]:
     return rules
 
 
-def improvement(evidence: Evidence) -> list[RuleOutcome]:
+def improvement(contest: Contest) -> list[RuleOutcome]:
     """WER surely lower, by enough to be worth it; what could have been found; MAPSSWE beside."""
-    policy = evidence.policy
-    alpha = alpha_of_look(evidence.looks + 1, policy.alpha, policy.planned_looks)
+    policy = contest.policy
+    alpha = alpha_of_look(contest.looks + 1, policy.alpha, policy.planned_looks)
     if not alpha:
-        return [_used_up(evidence.looks, policy)]
-    found = evidence.compare("words", alpha)
+        return [_used_up(contest.looks, policy)]
+    found = contest.compare("words", alpha)
     return [
-        _better(found, evidence.looks, alpha),
+        _better(found, contest.looks, alpha),
         RuleOutcome(
             rule="least-improvement",
             outcome="pass" if found.difference <= -policy.min_improvement else "fail",
@@ -114,8 +118,8 @@ def improvement(evidence: Evidence) -> list[RuleOutcome]:
             reason=f"WER changed by {points(found.difference)}, and must fall by at least"
             f" {points(policy.min_improvement, sign=False)}",
         ),
-        _detectable(found),
-        _mapsswe(evidence),
+        *_detectable(found),
+        _mapsswe(contest),
     ]
 
 
@@ -145,22 +149,26 @@ def _better(found: Comparison, looks: int, alpha: float) -> RuleOutcome:
     )
 
 
-def _detectable(found: Comparison) -> RuleOutcome:
-    return RuleOutcome(
-        rule="detectable",
-        outcome="info",
-        figure=found.detectable,
-        bound=None,
-        reason="the smallest true improvement that this test set finds with 80 % probability is"
-        f" {points(found.detectable, sign=False)}",
-    )
+def _detectable(found: Comparison) -> list[RuleOutcome]:
+    if found.detectable is None:
+        return []
+    return [
+        RuleOutcome(
+            rule="detectable",
+            outcome="info",
+            figure=found.detectable,
+            bound=None,
+            reason="the smallest true improvement that this test set finds with 80 % probability is"
+            f" {points(found.detectable, sign=False)}",
+        )
+    ]
 
 
-def _mapsswe(evidence: Evidence) -> RuleOutcome:
+def _mapsswe(contest: Contest) -> RuleOutcome:
     test = mapsswe(
-        [normalize(row.reference) for row in evidence.left],
-        [normalize(row.hypothesis) for row in evidence.left],
-        [normalize(row.hypothesis) for row in evidence.right],
+        [normalize(row.reference) for row in contest.champion_rows],
+        [normalize(row.hypothesis) for row in contest.champion_rows],
+        [normalize(row.hypothesis) for row in contest.challenger_rows],
     )
     return RuleOutcome(
         rule="mapsswe",
@@ -173,9 +181,9 @@ def _mapsswe(evidence: Evidence) -> RuleOutcome:
     )
 
 
-def medical(evidence: Evidence) -> list[RuleOutcome]:
+def medical(contest: Contest) -> list[RuleOutcome]:
     """Medical WER surely not higher by more than the margin."""
-    policy, terms = evidence.policy, evidence.champion.report.medical.reference_length
+    policy, terms = contest.policy, contest.champion.report.medical.reference_length
     if terms < policy.min_medical_terms:
         reason = f"only {terms} medical terms in the references: too few to judge by"
         return [
@@ -187,24 +195,25 @@ def medical(evidence: Evidence) -> list[RuleOutcome]:
                 reason=reason,
             )
         ]
-    found = evidence.compare("medical", policy.guard_alpha)
+    found = contest.compare("medical", policy.guard_alpha)
     return [non_inferior("medical-terms", "medical WER", found, policy.medical_margin)]
 
 
-def general_speech(evidence: Evidence) -> list[RuleOutcome]:
+def general_speech(contest: Contest) -> list[RuleOutcome]:
     """WER on everyday speech surely not higher by more than the margin."""
-    if evidence.guard is None:
+    if contest.guard is None:
         return []
-    champion, challenger = evidence.guard
-    policy = evidence.policy
-    found = compare_measure(champion, challenger, "words", alpha=policy.guard_alpha, policy=policy)
+    guard, policy = contest.guard, contest.policy
+    found = compare_measure(
+        guard.champion, guard.challenger, "words", alpha=policy.guard_alpha, policy=policy
+    )
     return [non_inferior("general-speech", "WER on general speech", found, policy.general_margin)]
 
 
-def slices(evidence: Evidence) -> list[RuleOutcome]:
+def slices(contest: Contest) -> list[RuleOutcome]:
     """No slice surely worse; the large ones surely not much worse."""
-    policy = evidence.policy
-    found = evidence.slices
+    policy = contest.policy
+    found = contest.slices
     if not found:
         return []
     harmed = [part for part in found if part.significant]
@@ -237,41 +246,44 @@ def _slices_reason(
     return f"none of {len(found)} slices surely worse, corrected for many; worst: {what}"
 
 
-def worst_speakers(evidence: Evidence) -> list[RuleOutcome]:
+def worst_speakers(contest: Contest) -> list[RuleOutcome]:
     """The worst-served tenth of the speakers surely not served much worse."""
-    policy = evidence.policy
-    if len(evidence.speakers) < MIN_BLOCKS:
+    policy = contest.policy
+    if len(contest.speakers) < MIN_BLOCKS:
         return []
-    found, words = compare_worst_speakers(
-        paired(evidence.left, evidence.right, "words"),
-        block_views(evidence.left)["speaker"],
+    worst = compare_worst_speakers(
+        paired(contest.champion_rows, contest.challenger_rows, "words"),
+        block_views(contest.champion_rows)["speaker"],
         alpha=policy.guard_alpha,
         replicates=policy.replicates,
         seed=policy.seed,
     )
     rule = non_inferior(
-        "worst-speakers", "WER of the worst tenth of the speakers", found, policy.slice_margin
+        "worst-speakers",
+        "WER of the worst tenth of the speakers",
+        worst.comparison,
+        policy.slice_margin,
     )
-    if words < policy.min_guarded_words and rule.outcome == "inconclusive":
-        small = f"; {words} words are too few to judge by"
+    if worst.words < policy.min_guarded_words and rule.outcome == "inconclusive":
+        small = f"; {worst.words} words are too few to judge by"
         return [rule.model_copy(update={"outcome": "info", "reason": rule.reason + small})]
     return [rule]
 
 
-def latency(evidence: Evidence) -> list[RuleOutcome]:
+def latency(contest: Contest) -> list[RuleOutcome]:
     """Where a bound is set: the time of one utterance must not grow by more than it."""
-    bound = evidence.policy.max_latency_ratio
-    before = evidence.champion.report.latency_p50_s
-    after = evidence.challenger.report.latency_p50_s
-    if bound is None or not before or not after:
+    bound = contest.policy.max_latency_ratio
+    champion_s = contest.champion.report.latency_p50_s
+    challenger_s = contest.challenger.report.latency_p50_s
+    if bound is None or not champion_s or not challenger_s:
         return []
     return [
         RuleOutcome(
             rule="latency",
-            outcome="pass" if after <= bound * before else "fail",
-            figure=after / before,
+            outcome="pass" if challenger_s <= bound * champion_s else "fail",
+            figure=challenger_s / champion_s,
             bound=bound,
-            reason=f"one utterance takes {after:.2f} s (median), {before:.2f} s before",
+            reason=f"one utterance takes {challenger_s:.2f} s (median), {champion_s:.2f} s before",
         )
     ]
 

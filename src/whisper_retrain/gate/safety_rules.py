@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import comb
 
-from whisper_retrain.gate.rules import Evidence
+from whisper_retrain.gate.rules import Contest
 from whisper_retrain.gate.safety import KINDS, Change, compare_safety
 from whisper_retrain.gate.terms import HIGH_RISK, TermChange
 from whisper_retrain.gate.wording import listing
@@ -18,14 +18,14 @@ WORDS_INCREASE = 3.0
 """Words more per probe, on average, that reject."""
 
 
-def safety(evidence: Evidence) -> list[RuleOutcome]:
+def safety(contest: Contest) -> list[RuleOutcome]:
     """For each kind of critical word: not more utterances newly wrong than put right."""
-    changes = compare_safety(evidence.left, evidence.right, evidence.lexicon)
-    return [_safety_rule(change, evidence) for change in changes]
+    changes = compare_safety(contest.champion_rows, contest.challenger_rows, contest.lexicon)
+    return [_safety_rule(change, contest) for change in changes]
 
 
-def _safety_rule(change: Change, evidence: Evidence) -> RuleOutcome:
-    policy = evidence.policy
+def _safety_rule(change: Change, contest: Contest) -> RuleOutcome:
+    policy = contest.policy
     more = len(change.new) - len(change.fixed)
     allowed = max(1, int(policy.safety_share * change.at_risk))
     chance = sign_test(len(change.new), len(change.fixed))
@@ -52,18 +52,18 @@ def sign_test(new: int, fixed: int) -> float:
     return float(ways / 2**changed)
 
 
-def newly_broken(evidence: Evidence) -> list[RuleOutcome]:
+def newly_broken(contest: Contest) -> list[RuleOutcome]:
     """High-risk terms that the champion got right and the challenger does not."""
-    policy = evidence.policy
+    policy = contest.policy
     watched = [
         change
-        for change in evidence.terms
+        for change in contest.terms
         if change.tier in HIGH_RISK and change.occurrences >= policy.min_term_occurrences
     ]
     sure = policy.guard_alpha / max(1, len(watched))
     surely = [change for change in watched if _chance(change) < sure]
     broken = [change for change in watched if change in surely or _is_broken(change)]
-    named = [f"{c.term} ({c.before} -> {c.after} of {c.occurrences})" for c in broken]
+    named = [f"{c.term} ({c.champion} -> {c.challenger} of {c.occurrences})" for c in broken]
     return [
         RuleOutcome(
             rule="newly-broken-terms",
@@ -83,15 +83,15 @@ def _chance(change: TermChange) -> float:
 
 def _is_broken(change: TermChange) -> bool:
     return (
-        change.before >= RIGHT_BEFORE * change.occurrences
-        and change.after <= RIGHT_NOW * change.occurrences
+        change.champion >= RIGHT_BEFORE * change.occurrences
+        and change.challenger <= RIGHT_NOW * change.occurrences
     )
 
 
-def hallucination(evidence: Evidence) -> list[RuleOutcome]:
+def hallucination(contest: Contest) -> list[RuleOutcome]:
     """On the probes, hardly more text than the champion puts out."""
-    before = evidence.champion.report.probes
-    after = evidence.challenger.report.probes
+    before = contest.champion.report.probes
+    after = contest.challenger.report.probes
     if not before or not after:
         return []
     kinds = sorted(before.keys() & after.keys())
@@ -102,13 +102,13 @@ def hallucination(evidence: Evidence) -> list[RuleOutcome]:
         (after[kind].mean_words - before[kind].mean_words) * after[kind].utterances
         for kind in kinds
     )
-    bad = grown or more > evidence.policy.probe_margin or words / count > WORDS_INCREASE
+    bad = grown or more > contest.policy.probe_margin or words / count > WORDS_INCREASE
     return [
         RuleOutcome(
             rule="hallucination",
             outcome="fail" if bad else "pass",
             figure=more,
-            bound=evidence.policy.probe_margin,
+            bound=contest.policy.probe_margin,
             reason=f"text where nothing was said: {more:+.0%} of {count} probes,"
             f" {words / count:+.1f} words each; newly on: {listing(grown) or 'none'}",
         )

@@ -49,16 +49,16 @@ class SliceComparison(Record):
 
 
 def compare_slices(
-    left: Sequence[Row], right: Sequence[Row], *, alpha: float, min_words: int
+    champion: Sequence[Row], challenger: Sequence[Row], *, alpha: float, min_words: int
 ) -> list[SliceComparison]:
     """All slices of at least `min_words` reference words, the worst change first.
 
-    `left` and `right` are the champion's and the challenger's rows in the same order.
+    The rows of both are in the same order.
     """
     found = [
-        _compare(name, value, rows, left, right, alpha)
-        for name, value, rows in _members(left)
-        if sum(left[i].counts(_measure(name)).reference_length for i in rows) >= min_words
+        _compare(name, value, rows, champion, challenger, alpha)
+        for name, value, rows in _members(champion)
+        if sum(champion[i].counts(_measure(name)).reference_length for i in rows) >= min_words
     ]
     marked = mark_significant(found, alpha)
     return sorted(marked, key=lambda part: -part.difference)
@@ -125,12 +125,12 @@ def _compare(
     name: str,
     value: str,
     places: Sequence[int],
-    left: Sequence[Row],
-    right: Sequence[Row],
+    champion: Sequence[Row],
+    challenger: Sequence[Row],
     alpha: float,
 ) -> SliceComparison:
-    rows = [left[place] for place in places]
-    pairs = paired(rows, [right[place] for place in places], _measure(name))
+    rows = [champion[place] for place in places]
+    pairs = paired(rows, [challenger[place] for place in places], _measure(name))
     words = float(pairs.words.sum())
     totals = [block_totals(pairs, labels) for labels in _views(rows)]
     half = max(_half_width(part, pairs.difference, alpha) for part in totals)
@@ -139,8 +139,8 @@ def _compare(
         value=value,
         utterances=len(rows),
         words=int(words),
-        champion=float(pairs.errors_a.sum()) / words,
-        challenger=float(pairs.errors_b.sum()) / words,
+        champion=float(pairs.champion_errors.sum()) / words,
+        challenger=float(pairs.challenger_errors.sum()) / words,
         difference=pairs.difference,
         interval=Interval(
             low=pairs.difference - half, high=pairs.difference + half, confidence=1 - 2 * alpha

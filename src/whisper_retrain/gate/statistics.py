@@ -1,8 +1,8 @@
 """Is the difference real? A paired block bootstrap, and its correction for few blocks; pure.
 
-Errors are those of the same utterances under two models, champion (a) and challenger (b); every
-difference is b - a, so that a negative one is an improvement. Utterances of one speaker are not
-independent, nor are recordings of one phrase: whole blocks are resampled (Liu & Peng 2020,
+Errors are those of the same utterances under two models, a of the champion and b of the
+challenger; every difference is b - a, so that a negative one is an improvement. Utterances of one
+speaker are not independent, nor are recordings of one phrase: whole blocks are resampled (Liu & Peng 2020,
 arXiv:1912.09508), and of the two views the one with the wider interval counts. It is widened by
 what only the other view sees, the two-way variance V(speaker) + V(phrase) - V(both) of Cameron,
 Gelbach & Miller 2011: without that, 5.7 % of equal models were promoted at 5 % where speakers
@@ -46,15 +46,18 @@ POWER = 0.8
 class Paired:
     """Errors and reference words per utterance (float arrays of one length)."""
 
-    errors_a: Floats
-    errors_b: Floats
+    champion_errors: Floats
+    challenger_errors: Floats
     words: Floats
+    """Of the references."""
 
     @property
     def difference(self) -> float:
         """dWER = sum(b - a) / sum(words), a fraction; 0 without words."""
         words = float(self.words.sum())
-        return float((self.errors_b - self.errors_a).sum()) / words if words else 0.0
+        return (
+            float((self.challenger_errors - self.champion_errors).sum()) / words if words else 0.0
+        )
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,16 @@ class Comparison:
     """What the replicates of one view say about the difference in error rate."""
 
     view: str
+    """What the blocks are: speaker, phrase or utterance."""
     blocks: int
     difference: float
+    """Of error rates, challenger minus champion, a fraction."""
     interval: Interval
     improvement_probability: float
-    detectable: float
-    """Smallest true improvement that is found with 80 % probability, in WER."""
+    """Share of the replicates in which the challenger makes fewer errors."""
+    detectable: float | None = None
+    """Smallest true improvement that is found with 80 % probability, a fraction of WER; None where
+    nobody asked."""
 
     @property
     def width(self) -> float:
@@ -108,10 +115,11 @@ def crossed(pairs: Paired, views: dict[str, Sequence[Hashable]], chosen: str) ->
     """How much wider two crossed views are than the chosen one alone; 1 for a single view."""
     if len(views) != 2:
         return 1.0
-    one, other = views.values()
+    speakers, phrases = views.values()
     own = _variance(pairs, views[chosen])
-    both = _variance(pairs, one) + _variance(pairs, other)
-    both -= _variance(pairs, list(zip(one, other, strict=True)))
+    # V(speaker) + V(phrase) - V(both)
+    both = _variance(pairs, speakers) + _variance(pairs, phrases)
+    both -= _variance(pairs, list(zip(speakers, phrases, strict=True)))
     return max(1.0, float(np.sqrt(both / own))) if own > 0 and both > 0 else 1.0
 
 
@@ -183,10 +191,10 @@ def rate_interval(
 
 
 def block_totals(pairs: Paired, labels: Sequence[Hashable]) -> Floats:
-    """Sums per block: an array (blocks, 3) of errors a, errors b and words."""
+    """Sums per block: (blocks, 3): errors of the champion, of the challenger, and words."""
     seen: dict[Hashable, int] = {}
     index = np.fromiter((seen.setdefault(label, len(seen)) for label in labels), dtype=np.int64)
-    columns = (pairs.errors_a, pairs.errors_b, pairs.words)
+    columns = (pairs.champion_errors, pairs.challenger_errors, pairs.words)
     return np.stack([np.bincount(index, column, len(seen)) for column in columns], axis=1)
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import model_validator
 
 from whisper_retrain.evaluation.lexicon import Lexicon, default_lexicon
 from whisper_retrain.evaluation.rows import Row
@@ -22,23 +25,37 @@ class TermChange(Record):
     term: str
     tier: Tier | None
     occurrences: int
-    before: int
+    champion: int
     """Occurrences that the champion got right."""
-    after: int
+    challenger: int
     """Occurrences that the challenger got right."""
     new: tuple[str, ...] = ()
     """Ids of utterances where only the champion got all of them right."""
     fixed: tuple[str, ...] = ()
     """Ids of utterances where only the challenger did."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_stored_before(cls, values: Any) -> Any:
+        """An earlier version called the two sides `before` and `after`."""
+        if isinstance(values, dict) and "before" in values:
+            values = dict(values)
+            values["champion"], values["challenger"] = values.pop("before"), values.pop("after")
+        return values
 
-class Heard(NamedTuple):
-    """One term in one utterance: how often it was said, and how often each model got it right."""
+
+@dataclass(frozen=True)
+class _Occurrences:
+    """One term in one utterance."""
 
     id: str
+    """Of the utterance."""
     said: int
-    before: int
-    after: int
+    """How often it was said."""
+    champion: int
+    """How often the champion got it right."""
+    challenger: int
+    """How often the challenger did."""
 
 
 def term_changes(
@@ -50,28 +67,27 @@ def term_changes(
     hypothesis, wherever that is.
     """
     lexicon = lexicon or default_lexicon()
-    found: dict[str, list[Heard]] = defaultdict(list)
-    for left, right in zip(champion, challenger, strict=True):
-        said = _terms(left.reference, lexicon)
-        before, after = _terms(left.hypothesis, lexicon), _terms(right.hypothesis, lexicon)
-        for token, times in said.items():
-            heard = Heard(left.id, times, min(times, before[token]), min(times, after[token]))
-            found[token.replace("_", " ")].append(heard)
+    found: dict[str, list[_Occurrences]] = defaultdict(list)
+    for row, other in zip(champion, challenger, strict=True):
+        by_champion, by_challenger = (_terms(one.hypothesis, lexicon) for one in (row, other))
+        for token, times in _terms(row.reference, lexicon).items():
+            right = min(times, by_champion[token]), min(times, by_challenger[token])
+            found[token.replace("_", " ")].append(_Occurrences(row.id, times, *right))
     changes = [_change(term, heard, lexicon.tiers.get(term)) for term, heard in found.items()]
-    return sorted(changes, key=lambda change: (change.after - change.before, change.term))
+    return sorted(changes, key=lambda change: (change.challenger - change.champion, change.term))
 
 
 def _terms(text: str, lexicon: Lexicon) -> Counter[str]:
     return Counter(lexicon.find(normalize(text)))
 
 
-def _change(term: str, heard: Sequence[Heard], tier: Tier | None) -> TermChange:
+def _change(term: str, heard: Sequence[_Occurrences], tier: Tier | None) -> TermChange:
     return TermChange(
         term=term,
         tier=tier,
         occurrences=sum(one.said for one in heard),
-        before=sum(one.before for one in heard),
-        after=sum(one.after for one in heard),
-        new=tuple(one.id for one in heard if one.after < one.said == one.before),
-        fixed=tuple(one.id for one in heard if one.before < one.said == one.after),
+        champion=sum(one.champion for one in heard),
+        challenger=sum(one.challenger for one in heard),
+        new=tuple(one.id for one in heard if one.challenger < one.said == one.champion),
+        fixed=tuple(one.id for one in heard if one.champion < one.said == one.challenger),
     )

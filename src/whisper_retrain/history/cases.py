@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from pydantic import field_validator
+
 from whisper_retrain.evaluation.rows import Evaluation
 from whisper_retrain.gate.decision import decide
 from whisper_retrain.gate.policy import GatePolicy
-from whisper_retrain.records import Decision, EvaluationReport, Record
+from whisper_retrain.records import Decision, EvaluationReport, Pair, Record
 
 CASES = "gate/cases/v1/"
 
@@ -33,9 +35,18 @@ class Case(Record):
     at: datetime
     champion: EvaluationReport
     challenger: EvaluationReport
-    guard: tuple[EvaluationReport, EvaluationReport] | None = None
+    guard: Pair[EvaluationReport] | None = None
+    """Of general speech, where there was such a test set."""
     policy: GatePolicy
     decision: Decision
+
+    @field_validator("guard", mode="before")
+    @classmethod
+    def _as_stored_before(cls, value: Any) -> Any:
+        """An earlier version stored champion and challenger as a list of two."""
+        if isinstance(value, list | tuple):
+            return dict(zip(("champion", "challenger"), value, strict=True))
+        return value
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,7 @@ def replay(
 
     `load` gives a report's rows (`evaluation.jobs.load_evaluation`).
     """
-    guard = case.guard and (load(case.guard[0]), load(case.guard[1]))
+    guard = case.guard.map(load) if case.guard else None
     decision = decide(
         load(case.champion),
         load(case.challenger),

@@ -40,18 +40,21 @@ def notification_id(event: Event, key: str) -> str:
 def model_promoted(
     promotion: Promotion,
     key: str,
-    new: ModelScores,
-    old: ModelScores,
+    challenger: ModelScores,
+    champion: ModelScores,
     links: Mapping[str, str],
 ) -> Notification:
-    """The champion changed for the better; `key` is the promotion's."""
-    wer, before = new.scores["words"], old.scores["words"]
-    name = "the base model" if old.role == "baseline" else "the previous champion"
+    """The champion changed for the better; `key` is the promotion's.
+
+    `champion` has the figures of the one before, or of the base model before the first.
+    """
+    wer, compared = challenger.scores["words"], champion.scores["words"]
+    name = "the base model" if champion.role == "baseline" else "the previous champion"
     lines = [
         f"{promotion.repo} has a new champion: revision {promotion.revision}.",
-        f"Normalised WER {score_text(wer)}; {name} had {score_text(before)}.",
-        f"Medical WER {score_text(new.scores['medical'])}; "
-        f"{name} had {score_text(old.scores['medical'])}.",
+        f"Normalised WER {score_text(wer)}; {name} had {score_text(compared)}.",
+        f"Medical WER {score_text(challenger.scores['medical'])}; "
+        f"{name} had {score_text(champion.scores['medical'])}.",
         f"Tags: {', '.join(promotion.tags)}.",
     ]
     return Notification(
@@ -59,7 +62,7 @@ def model_promoted(
         event="model.promoted",
         at=promotion.at,
         subject=f"Promoted: {promotion.repo} {short(promotion.revision)}, "
-        f"WER {score_text(wer)}, was {score_text(before)}",
+        f"WER {score_text(wer)}, was {score_text(compared)}",
         body=_body(lines, links),
         payload={
             "repo": promotion.repo,
@@ -68,7 +71,7 @@ def model_promoted(
             "wer": wer.figure,
             "wer_low": wer.interval.low if wer.interval else None,
             "wer_high": wer.interval.high if wer.interval else None,
-            "previous_wer": before.figure,
+            "previous_wer": compared.figure,
             "decision_digest": promotion.decision_digest,
             **links,
         },
@@ -104,8 +107,8 @@ def challenger_rejected(
     decision: Decision,
     repo: str,
     key: str,
-    new: ModelScores,
-    old: ModelScores,
+    challenger: ModelScores,
+    champion: ModelScores,
     at: datetime,
     links: Mapping[str, str],
 ) -> Notification:
@@ -114,10 +117,10 @@ def challenger_rejected(
     `key` is that of the decision in this repo and under this tag.
     """
     verdict = "rejected" if decision.outcome == "reject" else "not promoted: inconclusive"
-    wer, before = new.scores["words"], old.scores["words"]
+    wer, compared = challenger.scores["words"], champion.scores["words"]
     lines = [
         f"The challenger for {repo} was {verdict}. The champion stays.",
-        f"Normalised WER {score_text(wer)}; compared with {score_text(before)}.",
+        f"Normalised WER {score_text(wer)}; compared with {score_text(compared)}.",
         "Reasons:",
         *(f"- {reason}" for reason in decision.reasons),
     ]
@@ -126,13 +129,13 @@ def challenger_rejected(
         event="challenger.rejected",
         at=at,
         subject=f"Challenger {verdict}: {repo}, WER {score_text(wer)}, "
-        f"compared with {score_text(before)}",
+        f"compared with {score_text(compared)}",
         body=_body(lines, links),
         payload={
             "repo": repo,
             "outcome": decision.outcome,
             "wer": wer.figure,
-            "previous_wer": before.figure,
+            "previous_wer": compared.figure,
             "decision_digest": decision.digest,
             **links,
         },

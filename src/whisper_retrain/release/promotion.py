@@ -8,6 +8,7 @@ Knows nothing of torch or transformers: the verification runs them in a child pr
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -38,6 +39,15 @@ Verify = Callable[[str, str | None], Verification]
 `partial(verify_in_child, trial)`."""
 
 
+@dataclass(frozen=True)
+class _Published:
+    """The commit on the Hub that holds the challenger."""
+
+    revision: str
+    parent: str | None
+    """The revision before it; None for a repo's first commit."""
+
+
 def promote(
     evidence: Evidence,
     verify: Verify,
@@ -63,16 +73,17 @@ def promote(
         download_checkpoint(edges.store, evidence.run.checkpoint, checkpoint)
         expected = verify(str(checkpoint), None)
         card = model_card(evidence, config, report_uri, expected)
-        revision, parent = _publish(evidence, checkpoint, config, edges, card)
-        published = edges.hub.download(config.repo, revision, folder / "published")
+        published = _publish(evidence, checkpoint, config, edges, card)
+        revision = published.revision
+        fetched = edges.hub.download(config.repo, revision, folder / "published")
         where = f"{config.repo}@{revision}"
-        _check_files(evidence.run.checkpoint, published, where)
+        _check_files(evidence.run.checkpoint, fetched, where)
         _check_texts(verify(config.repo, revision), expected, where)
-    promotion = _promotion(evidence, config, edges, (revision, parent, previous))
+    promotion = _promotion(evidence, config, edges, published, previous)
     links = {"model": edges.hub.url(config.repo, revision)}
     links |= {"report": report_uri} if report_uri else {}
-    new, old = evidence.scores_of("challenger"), evidence.scores_of(evidence.against)
-    notification = model_promoted(promotion, key, new, old, links)
+    sides = evidence.scores_of("challenger"), evidence.scores_of(evidence.against)
+    notification = model_promoted(promotion, key, *sides, links)
     return carry_out(Intent(key=key, promotion=promotion, notification=notification), edges)
 
 
@@ -111,8 +122,8 @@ def _publish(
     config: ReleaseConfig,
     edges: Edges,
     card: str,
-) -> tuple[str, str | None]:
-    """The revision that holds the challenger, and its parent: found, or committed now."""
+) -> _Published:
+    """The commit that holds the challenger: found, or made now."""
     hub, repo = edges.hub, config.repo
     hub.create_repo(repo, private=config.private)
     trailer = f"{TRAILER}{evidence.decision.digest}"
@@ -120,23 +131,23 @@ def _publish(
     history = hub.history(repo) if head else []
     for commit, parent in zip(history, [*history[1:], None], strict=True):
         if trailer in commit.message.splitlines():
-            return commit.revision, parent.revision if parent else None
+            return _Published(commit.revision, parent.revision if parent else None)
     files: dict[str, Path | bytes] = {
         name: checkpoint / name for name in evidence.run.checkpoint.files
     }
     files[CARD] = card.encode()
     files[LINEAGE] = lineage_bytes(evidence)
-    return hub.commit(repo, files, _message(evidence), head), head
+    return _Published(hub.commit(repo, files, _message(evidence), head), head)
 
 
 def _message(evidence: Evidence) -> str:
     figures = {
         role: percent_text(one.scores["words"].figure) for role, one in evidence.scores.items()
     }
-    before = ", ".join(f"{role} {wer}" for role, wer in figures.items() if role != "challenger")
+    others = ", ".join(f"{role} {wer}" for role, wer in figures.items() if role != "challenger")
     return "\n".join(
         [
-            f"Promote challenger: WER {figures['challenger']} ({before})",
+            f"Promote challenger: WER {figures['challenger']} ({others})",
             "",
             f"{TRAILER}{evidence.decision.digest}",
             f"Dataset: {evidence.dataset.digest}",
@@ -178,17 +189,17 @@ def _promotion(
     evidence: Evidence,
     config: ReleaseConfig,
     edges: Edges,
-    revisions: tuple[str, str | None, str | None],
+    published: _Published,
+    previous: str | None,
 ) -> Promotion:
-    revision, parent, previous = revisions
     now = edges.clock.now()
     wer = evidence.scores_of("challenger").scores["words"]
     return Promotion(
         kind="promotion",
         repo=config.repo,
-        revision=revision,
-        parent_revision=parent,
-        tags=(f"v{now:%Y-%m-%d}-{revision[:7]}", config.champion_tag),
+        revision=published.revision,
+        parent_revision=published.parent,
+        tags=(f"v{now:%Y-%m-%d}-{published.revision[:7]}", config.champion_tag),
         decision_digest=evidence.decision.digest,
         model_digest=evidence.run.checkpoint.model_digest,
         at=now,

@@ -86,15 +86,15 @@ def with_the_whole(evidence: Evidence, slices: Sequence[SliceComparison]) -> lis
     Without the whole where that rule measured nothing: the test set was used up.
     """
     rules = [rule for rule in evidence.decision.rules if rule.rule == "improvement"]
-    before, after = (evidence.scores_of(role) for role in (evidence.against, "challenger"))
+    champion, challenger = (evidence.scores_of(role) for role in (evidence.against, "challenger"))
     whole = [
         SliceComparison(
             name="all",
             value="Whole test set",
             utterances=evidence.challenger.utterances,
             words=evidence.challenger.words.reference_length,
-            champion=before.scores["words"].figure or 0.0,
-            challenger=after.scores["words"].figure or 0.0,
+            champion=champion.scores["words"].figure or 0.0,
+            challenger=challenger.scores["words"].figure or 0.0,
             difference=rule.figure,
             interval=rule.interval,
             harm=1.0,

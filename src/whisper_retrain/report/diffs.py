@@ -21,89 +21,93 @@ Mark = Literal["equal", "substitute", "delete", "insert"]
 
 
 @dataclass(frozen=True)
-class Word:
+class MarkedWords:
     """A stretch of words of one kind; a deletion has only a reference, an insertion none."""
 
     mark: Mark
     reference: str
+    """What was said, normalised."""
     hypothesis: str
+    """What was written instead, normalised."""
 
 
 @dataclass(frozen=True)
-class Change:
-    """One utterance before (champion) and after (challenger)."""
+class TranscriptPair:
+    """One utterance as champion and challenger wrote it."""
 
-    before: Row
-    after: Row
-
-    @property
-    def gained(self) -> int:
-        """Word errors that the challenger does not make any more; negative for a loss."""
-        return self.before.words.errors - self.after.words.errors
+    champion: Row
+    challenger: Row
 
     @property
-    def marked_before(self) -> list[Word]:
+    def difference(self) -> int:
+        """Word errors, challenger minus champion: negative is a gain."""
+        return self.challenger.words.errors - self.champion.words.errors
+
+    @property
+    def marked_champion(self) -> list[MarkedWords]:
         """The champion's transcript against the reference."""
-        return marked(self.before.reference, self.before.hypothesis)
+        return marked(self.champion.reference, self.champion.hypothesis)
 
     @property
-    def marked_after(self) -> list[Word]:
+    def marked_challenger(self) -> list[MarkedWords]:
         """The challenger's transcript against the reference."""
-        return marked(self.after.reference, self.after.hypothesis)
+        return marked(self.challenger.reference, self.challenger.hypothesis)
 
 
-def marked(reference: str, hypothesis: str) -> list[Word]:
+def marked(reference: str, hypothesis: str) -> list[MarkedWords]:
     """The alignment of two texts after normalisation; empty for two empty texts."""
-    left, right = normalize(reference), normalize(hypothesis)
-    if not left:
-        return [Word("insert", "", right)] if right else []
-    said, heard = left.split(), right.split()
+    said, written = normalize(reference), normalize(hypothesis)
+    if not said:
+        return [MarkedWords("insert", "", written)] if written else []
+    words, heard = said.split(), written.split()
     return [
-        Word(
+        MarkedWords(
             cast(Mark, chunk.type),
-            " ".join(said[chunk.ref_start_idx : chunk.ref_end_idx]),
+            " ".join(words[chunk.ref_start_idx : chunk.ref_end_idx]),
             " ".join(heard[chunk.hyp_start_idx : chunk.hyp_end_idx]),
         )
-        for chunk in jiwer.process_words(left, right).alignments[0]
+        for chunk in jiwer.process_words(said, written).alignments[0]
     ]
 
 
-def pair_rows(before: Sequence[Row], after: Sequence[Row]) -> list[Change]:
+def pair_rows(champion: Sequence[Row], challenger: Sequence[Row]) -> list[TranscriptPair]:
     """Rows of the same utterances, in the order of ids; InputError when the ids differ."""
-    left, right = ({row.id: row for row in rows} for rows in (before, after))
-    if left.keys() != right.keys():
-        odd = sorted(left.keys() ^ right.keys())
+    by_id, other = ({row.id: row for row in rows} for rows in (champion, challenger))
+    if by_id.keys() != other.keys():
+        odd = sorted(by_id.keys() ^ other.keys())
         raise InputError(
             "two evaluations of different utterances cannot be shown side by side",
             expected="the same ids",
             got=f"{len(odd)} ids that only one has, such as {odd[0]}",
             remedy="evaluate both models on the same test set",
         )
-    return [Change(left[key], right[key]) for key in sorted(left)]
+    return [TranscriptPair(by_id[key], other[key]) for key in sorted(by_id)]
 
 
 def learned_and_forgotten(
     terms: Sequence[TermChange],
 ) -> tuple[list[TermChange], list[TermChange]]:
     """Medical terms that the challenger hears right more often, and less often; most first."""
-    learned = [term for term in reversed(terms) if term.after > term.before]
-    return learned, [term for term in terms if term.after < term.before]
+    learned = [term for term in reversed(terms) if term.challenger > term.champion]
+    return learned, [term for term in terms if term.challenger < term.champion]
 
 
-def largest(changes: Sequence[Change], count: int = 25) -> tuple[list[Change], list[Change]]:
+def largest(
+    pairs: Sequence[TranscriptPair], count: int = 25
+) -> tuple[list[TranscriptPair], list[TranscriptPair]]:
     """The utterances with the largest gain and the largest loss in word errors."""
-    ordered = sorted(changes, key=lambda change: (-change.gained, change.before.id))
-    wins = [change for change in ordered[:count] if change.gained > 0]
-    losses = [change for change in reversed(ordered[-count:]) if change.gained < 0]
+    ordered = sorted(pairs, key=lambda pair: (pair.difference, pair.champion.id))
+    wins = [pair for pair in ordered[:count] if pair.difference < 0]
+    losses = [pair for pair in reversed(ordered[-count:]) if pair.difference > 0]
     return wins, losses
 
 
-def examples(changes: Sequence[Change], count: int = 5) -> list[Change]:
+def examples(pairs: Sequence[TranscriptPair], count: int = 5) -> list[TranscriptPair]:
     """A few to show, no sentence twice: the largest gains, and the worst loss if there is one."""
-    wins, losses = (_distinct(found) for found in largest(changes, len(changes)))
+    wins, losses = (_distinct(found) for found in largest(pairs, len(pairs)))
     return [*wins[: count - len(losses[:1])], *losses[:1]]
 
 
-def _distinct(changes: Sequence[Change]) -> list[Change]:
-    first = {normalize(change.before.reference): change for change in reversed(changes)}
-    return [change for change in changes if first[normalize(change.before.reference)] is change]
+def _distinct(pairs: Sequence[TranscriptPair]) -> list[TranscriptPair]:
+    first = {normalize(pair.champion.reference): pair for pair in reversed(pairs)}
+    return [pair for pair in pairs if first[normalize(pair.champion.reference)] is pair]

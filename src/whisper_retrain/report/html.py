@@ -26,7 +26,7 @@ from whisper_retrain.report.bars import (
     with_the_whole,
 )
 from whisper_retrain.report.diffs import (
-    Change,
+    TranscriptPair,
     largest,
     learned_and_forgotten,
     pair_rows,
@@ -54,11 +54,11 @@ def html_report(
     Figures, slices and terms are the gate's own; only the transcripts are read from the rows.
     """
     compared = evidence.against
-    changes = pair_rows(evaluations[compared].rows, evaluations["challenger"].rows)
-    wins, losses = largest(changes)
+    pairs = pair_rows(evaluations[compared].rows, evaluations["challenger"].rows)
+    wins, losses = largest(pairs)
     learned, forgotten = learned_and_forgotten(differences.terms)
-    scores, rules = evidence.scores, shown_rules(evidence.decision, changes)
-    heard = [*wins, *losses, *(change for _, _, named in rules for change in named)]
+    scores, rules = evidence.scores, shown_rules(evidence.decision, pairs)
+    heard = [*wins, *losses, *(pair for _, _, named in rules for pair in named)]
     return render(
         TEMPLATES,
         "report.html.jinja",
@@ -87,10 +87,10 @@ def html_report(
 
 
 def shown_rules(
-    decision: Decision, changes: Sequence[Change]
-) -> list[tuple[RuleOutcome, Figure | None, list[Change]]]:
+    decision: Decision, pairs: Sequence[TranscriptPair]
+) -> list[tuple[RuleOutcome, Figure | None, list[TranscriptPair]]]:
     """Each rule with its figure and the utterances that it names."""
-    by_id = {change.before.id: change for change in changes}
+    by_id = {pair.champion.id: pair for pair in pairs}
     return [
         (rule, rule_figure(rule), [by_id[key] for key in rule.utterances if key in by_id])
         for rule in decision.rules
@@ -145,9 +145,11 @@ def curves(curve: Sequence[CurvePoint], best_step: int) -> dict[str, str]:
     return {title: chart for title, chart in charts.items() if chart}
 
 
-def players(changes: Sequence[Change], audio: Audio | None) -> dict[str, str]:
+def players(pairs: Sequence[TranscriptPair], audio: Audio | None) -> dict[str, str]:
     """Utterance id -> data URI of its recording; empty when no audio may be shown."""
-    return {} if audio is None else {c.before.id: _data_uri(audio(c.before.id)) for c in changes}
+    if audio is None:
+        return {}
+    return {pair.champion.id: _data_uri(audio(pair.champion.id)) for pair in pairs}
 
 
 def _data_uri(data: bytes) -> str:

@@ -113,7 +113,8 @@ def _terms(title: str, terms: Sequence[TermChange]) -> str:
     if not terms:
         return f"{title}: none."
     shown = [
-        f"{one.term} ({one.before} → {one.after} of {one.occurrences})" for one in terms[:MAX_TERMS]
+        f"{one.term} ({one.champion} → {one.challenger} of {one.occurrences})"
+        for one in terms[:MAX_TERMS]
     ]
     more = f", and {len(terms) - MAX_TERMS} more" if len(terms) > MAX_TERMS else ""
     return f"{title} ({len(terms)}): {', '.join(shown)}{more}."
