@@ -1,12 +1,12 @@
 """Is the difference real? A paired block bootstrap, and its correction for few blocks; pure.
 
-Errors are those of the same utterances under two models, a of the champion and b of the
-challenger; every difference is b - a, so that a negative one is an improvement. Utterances of one
-speaker are not independent, nor are recordings of one phrase: whole blocks are resampled (Liu & Peng 2020,
+Errors are those of the same utterances under two models, a of the champion and b of the challenger;
+every difference is b - a, so that a negative one is an improvement. Utterances of one speaker are
+not independent, nor are recordings of one phrase: whole blocks are resampled (Liu & Peng 2020,
 arXiv:1912.09508), and of the two views the one with the wider interval counts. It is widened by
 what only the other view sees, the two-way variance V(speaker) + V(phrase) - V(both) of Cameron,
-Gelbach & Miller 2011: without that, 5.7 % of equal models were promoted at 5 % where speakers
-and phrases both matter.
+Gelbach & Miller 2011: without that, 5.7 % of equal models were promoted at 5 % where speakers and
+phrases both matter.
 
 Few blocks. The percentile interval of G blocks is too narrow: at one-sided 5 % it calls an equal
 model better in 18 % of cases for G = 3 and 10 % for G = 5. So each replicate's distance from the
