@@ -22,10 +22,11 @@ import numpy as np
 import soxr
 
 from whisper_retrain.config import DecodingConfig
-from whisper_retrain.evaluation.transcriber import SAMPLING_RATE_HZ, Audio
+from whisper_retrain.evaluation.transcriber import Audio
 from whisper_retrain.evaluation.transformers_runtime import load_transcriber
 from whisper_retrain.local.demo import base_model
 from whisper_retrain.local.demo.engines import Espeak
+from whisper_retrain.whisper_constants import SAMPLING_RATE_HZ
 
 BATCH = 16
 ROUNDS = 5

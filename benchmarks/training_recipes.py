@@ -23,7 +23,6 @@ from whisper_retrain.data.decoding import decode, from_flac, to_flac
 from whisper_retrain.training.batches import BatchPlan
 from whisper_retrain.training.compute import peak_flop_per_s, peak_memory_bytes, synchronize
 from whisper_retrain.training.devices import Device
-from whisper_retrain.training.features import SAMPLE_RATE
 from whisper_retrain.training.fine_tuning import optimization_for
 from whisper_retrain.training.model import (
     WhisperLoss,
@@ -34,6 +33,7 @@ from whisper_retrain.training.model import (
 )
 from whisper_retrain.training.optimization import Prepared
 from whisper_retrain.training.speech import Example, Labels, Speech, collate, prefetched
+from whisper_retrain.whisper_constants import SAMPLING_RATE_HZ
 
 SIZES = {  # width, layers, heads
     "nano": (64, 2, 2),  # to try the benchmark itself
@@ -132,14 +132,14 @@ def demo_speech(corpus: Path, folder: Path) -> Speech:
 def synthetic_speech(count: int) -> Speech:
     """Noise as long as the utterances of the PaulMooney dataset: 2 to 10 s, 4.6 s in the mean."""
     rng = np.random.default_rng(0)
-    noise = rng.standard_normal(SAMPLE_RATE * 30).astype(np.float32) * 0.1
+    noise = rng.standard_normal(SAMPLING_RATE_HZ * 30).astype(np.float32) * 0.1
     durations = np.clip(rng.gamma(6.0, 4.6 / 6.0, count), 2.0, 10.0)
     utterances = [
         Spoken(str(n), "x" * round(15 * seconds), float(seconds))
         for n, seconds in enumerate(durations)
     ]
     return Speech(
-        utterances, utterances[:1], lambda u: noise[: round(u.duration_s * SAMPLE_RATE)].copy()
+        utterances, utterances[:1], lambda u: noise[: round(u.duration_s * SAMPLING_RATE_HZ)].copy()
     )
 
 
@@ -287,7 +287,7 @@ class StoredRows:
         extractor = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)
         self._folder = folder
         for row, wave in enumerate(map(speech.audio, speech.train)):
-            features = extractor(wave, sampling_rate=SAMPLE_RATE).input_features[0]
+            features = extractor(wave, sampling_rate=SAMPLING_RATE_HZ).input_features[0]
             np.save(folder / f"{row}.npy", features)
         self._labels = [(labels.start_id, *labels.ids(u.reference)) for u in speech.train]
 
@@ -357,7 +357,7 @@ def scored(model: Any, labels: Labels, speech: Speech) -> dict[str, Any]:
 def _probed(model: Any, labels: Labels) -> dict[str, list[str]]:
     """What the model writes where nothing is said: three takes of silence, noise and hum."""
     texts: dict[str, list[str]] = {}
-    time_s = np.arange(round(PROBE_S * SAMPLE_RATE)) / SAMPLE_RATE
+    time_s = np.arange(round(PROBE_S * SAMPLING_RATE_HZ)) / SAMPLING_RATE_HZ
     for name, amplitude in PROBES.items():
         for take in range(3):
             rng = np.random.default_rng(take)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from whisper_retrain.release.measured import evaluations_of
 from whisper_retrain.release.notifications import NON_CLINICAL
 from whisper_retrain.release.scores import METRIC_NAMES, ROLE_NAMES, score_text
 from whisper_retrain.report.transcripts import LEGEND, telling_transcripts, terminal_text
+from whisper_retrain.whole import write_whole
 
 
 def last_run_facts(
@@ -94,9 +94,7 @@ def fetch(store: S3Store, report: Artifact, target: Path) -> Path:
 def write_last_run(local_dir: Path, facts: dict[str, Any]) -> Path:
     """Write `.local/last-run.json`, whole or not at all."""
     path = local_dir / "last-run.json"
-    partial = path.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
-    partial.replace(path)
+    write_whole(path, json.dumps(facts, indent=2, sort_keys=True) + "\n")
     return path
 
 

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from whisper_retrain.records import digest_of
+from whisper_retrain.whisper_constants import CONTEXT_S, MAX_LABEL_IDS
 
 REPO_PATTERN = r"^[A-Za-z0-9][\w.\-]*/[\w.\-]+$"
 
@@ -89,7 +90,11 @@ class ValidationBounds(Config):
 
     min_duration_s: float = Field(0.2, title="Shortest (s)", gt=0, le=30)
     max_duration_s: float = Field(
-        30.0, title="Longest (s)", description="Whisper hears 30 s at a time.", gt=0, le=30
+        CONTEXT_S,
+        title="Longest (s)",
+        description="Whisper hears 30 s at a time.",
+        gt=0,
+        le=CONTEXT_S,
     )
     min_level_dbfs: float = Field(
         -60.0, title="Quietest (dBFS)", description="RMS level; below it is silence.", le=0
@@ -98,7 +103,11 @@ class ValidationBounds(Config):
         0.05, title="Clipped samples (share)", description="At full scale.", ge=0, le=1
     )
     max_label_ids: int = Field(
-        448, title="Most label ids", description="Whisper's decoder takes no more.", ge=8, le=448
+        MAX_LABEL_IDS,
+        title="Most label ids",
+        description="Whisper's decoder takes no more.",
+        ge=8,
+        le=MAX_LABEL_IDS,
     )
     min_characters_per_s: float = Field(0.3, title="Slowest speech (characters/s)", ge=0)
     max_characters_per_s: float = Field(35.0, title="Fastest speech (characters/s)", gt=0)

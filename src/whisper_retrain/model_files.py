@@ -7,8 +7,6 @@ for this machine is fetched once, and a folder appears whole or not at all.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
@@ -18,6 +16,7 @@ from whisper_retrain.edges.hub import Hub
 from whisper_retrain.edges.store import ObjectStore, sha256_of
 from whisper_retrain.errors import InputError, IntegrityError
 from whisper_retrain.records import Checkpoint, Job, ModelRef, digest_of
+from whisper_retrain.whole import whole_folder
 
 # What inference reads, in the names that transformers gives them.
 MODEL_FILES = (
@@ -131,20 +130,9 @@ def describe(hub: Hub, job: ModelJob, cache_dir: Path) -> ModelRef:
 
 
 def _once(target: Path, fill: Callable[[Path], object]) -> Path:
-    if target.is_dir():
-        return target
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        fill(partial)
-        try:
-            partial.rename(target)
-        except OSError:
-            if not target.is_dir():  # another process was quicker
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    if not target.is_dir():
+        with whole_folder(target, first_stays=True) as draft:
+            fill(draft)
     return target
 
 

@@ -10,13 +10,14 @@ import pytest
 import soxr
 
 from whisper_retrain.config import DecodingConfig
-from whisper_retrain.evaluation.transcriber import SAMPLING_RATE_HZ, Audio, Transcriber
+from whisper_retrain.evaluation.transcriber import Audio, Transcriber
 from whisper_retrain.evaluation.transformers_runtime import (
     TransformersTranscriber,
     load_transcriber,
 )
 from whisper_retrain.local.demo.base_model import convert_base_model
 from whisper_retrain.local.demo.engines import Piper
+from whisper_retrain.whisper_constants import SAMPLING_RATE_HZ
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 SENTENCES = (

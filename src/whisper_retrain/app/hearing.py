@@ -11,7 +11,8 @@ from typing import Any
 from whisper_retrain.app.models import Models, Release
 from whisper_retrain.app.transcription import Hearing, ModelAt, Role, Speech, Transcription
 from whisper_retrain.errors import InputError, WhisperRetrainError
-from whisper_retrain.evaluation.transcriber import CONTEXT_S, Transcriber, Transcript, Word
+from whisper_retrain.evaluation.transcriber import Transcriber, Transcript, Word
+from whisper_retrain.whisper_constants import CONTEXT_S
 
 log = logging.getLogger("whisper_retrain.app")
 

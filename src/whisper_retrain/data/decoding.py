@@ -15,9 +15,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLING_RATE_HZ = 16_000
-# Whisper hears 30 s; what is longer is quarantined and not kept.
-LONGEST_KEPT_S = 30.0
+from whisper_retrain.whisper_constants import CONTEXT_S, SAMPLING_RATE_HZ
+
+# What Whisper cannot hear at once is quarantined and not kept.
+LONGEST_KEPT_S = CONTEXT_S
 # A recording of hours must not fill the memory of a worker that would refuse it anyway.
 LONGEST_DECODED_S = 600.0
 FULL_SCALE = 32_768

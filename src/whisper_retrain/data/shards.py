@@ -20,10 +20,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_retrain.data.decoding import SAMPLING_RATE_HZ, from_flac
+from whisper_retrain.data.decoding import from_flac
 from whisper_retrain.edges.store import ObjectStore, sha256_of
 from whisper_retrain.errors import IntegrityError, StorageFullError
 from whisper_retrain.records import Artifact
+from whisper_retrain.whisper_constants import SAMPLING_RATE_HZ
 
 SHARDS_PREFIX = "shards/v1"
 ROW_GROUP_ROWS = 50

@@ -20,6 +20,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from whisper_retrain.edges.hub_errors import translated
 from whisper_retrain.edges.store import sha256_of
 from whisper_retrain.errors import ConflictError, HubError, InputError, IntegrityError
+from whisper_retrain.retries import retried
 
 Kind = Literal["model", "dataset"]
 T = TypeVar("T")
@@ -304,16 +305,9 @@ class HubClient:
         return self._ask(where, unless_missing)
 
     def _retried(self, once: Callable[[], T]) -> T:
-        from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
-        from tenacity.wait import wait_exponential_jitter
-
-        retrying = Retrying(
-            retry=retry_if_exception_type(HubError),
-            stop=stop_after_attempt(self._attempts),
-            wait=wait_exponential_jitter(initial=0.5, max=8, jitter=0.5),
-            reraise=True,
+        return retried(
+            once, on=HubError, attempts=self._attempts, first_pause_s=0.5, longest_pause_s=8
         )
-        return retrying(once)
 
 
 def _operations(files: Mapping[str, Path | bytes]) -> list[Any]:

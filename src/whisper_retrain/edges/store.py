@@ -22,6 +22,7 @@ from whisper_retrain.errors import (
     StorageFullError,
 )
 from whisper_retrain.records import Artifact, Record
+from whisper_retrain.whole import whole_file
 
 RecordT = TypeVar("RecordT", bound=Record)
 
@@ -154,17 +155,12 @@ class S3Store:
 
     def download(self, artifact: Artifact, target: Path) -> Path:
         """Fetch an artifact to `target`, verified; `target` appears whole or not at all."""
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
+        with whole_file(target) as draft:
             with translated(artifact.uri, missing_ok=False):
                 self._client.download_file(
-                    self.bucket, self.prefix + self.key(artifact.uri), str(partial)
+                    self.bucket, self.prefix + self.key(artifact.uri), str(draft)
                 )
-            verify(partial, artifact)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+            verify(draft, artifact)
         return target
 
     def create(self, key: str, data: bytes) -> bool:

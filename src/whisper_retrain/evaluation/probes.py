@@ -13,9 +13,10 @@ from itertools import cycle
 
 import numpy as np
 
-from whisper_retrain.evaluation.transcriber import SAMPLING_RATE_HZ, Audio, Transcript
+from whisper_retrain.evaluation.transcriber import Audio, Transcript
 from whisper_retrain.normalizer import normalize
 from whisper_retrain.records import ProbeResult
+from whisper_retrain.whisper_constants import SAMPLING_RATE_HZ
 
 PROBES_VERSION = "1"
 SEED = 20_250_101

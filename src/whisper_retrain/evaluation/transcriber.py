@@ -16,10 +16,6 @@ import numpy.typing as npt
 Audio = npt.NDArray[np.float32]
 """Mono samples at SAMPLING_RATE_HZ, shape (num_samples,), within -1..1."""
 
-SAMPLING_RATE_HZ = 16_000
-CONTEXT_S = 30.0
-"""What Whisper's encoder hears at once."""
-
 
 @dataclass(frozen=True)
 class Word:

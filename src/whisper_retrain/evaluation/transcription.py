@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from whisper_retrain.evaluation.transcriber import SAMPLING_RATE_HZ, Audio
+from whisper_retrain.evaluation.transcriber import Audio
+from whisper_retrain.whisper_constants import SAMPLING_RATE_HZ
 
 Progress = Callable[[int, int, str], None]
 """Called with utterances done, utterances in all, and what is going on."""

@@ -14,14 +14,13 @@ from whisper_retrain.config import DecodingConfig
 from whisper_retrain.errors import InputError, OutOfMemoryError
 from whisper_retrain.evaluation.cores import in_shares
 from whisper_retrain.evaluation.transcriber import (
-    CONTEXT_S,
-    SAMPLING_RATE_HZ,
     Audio,
     Segment,
     Transcriber,
     Transcript,
     Word,
 )
+from whisper_retrain.whisper_constants import CONTEXT_S, SAMPLING_RATE_HZ
 
 SLACK_TOKENS = 8
 """Added to the bound, so that short utterances may hold a long word and the end token."""

@@ -17,8 +17,8 @@ from whisper_retrain.errors import InputError
 from whisper_retrain.evaluation.rows import Evaluation
 from whisper_retrain.records import digest_of
 from whisper_retrain.release.verify import Judged, Trial
+from whisper_retrain.whisper_constants import SAMPLING_RATE_HZ
 
-SAMPLING_RATE_HZ = 16_000
 TRIED = 8
 """Test utterances that a published model is tried with."""
 DICTATION_S = 75.0

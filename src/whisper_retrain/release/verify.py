@@ -22,8 +22,8 @@ from typing import Any, Literal
 from whisper_retrain.config import DecodingConfig
 from whisper_retrain.errors import PermanentError, TransientError
 from whisper_retrain.records import Record, digest_of
+from whisper_retrain.whisper_constants import SAMPLING_RATE_HZ
 
-SAMPLE_RATE = 16_000
 TIMEOUT_S = 1800
 Outcome = Literal["same", "alone", "bounded", "other"]
 
@@ -158,7 +158,7 @@ def _tried(trial: Trial, model: str, revision: str | None) -> dict[str, Any]:
         outcomes |= {one.id: _explained(alone, one, texts[one.id]) for one in odd}
     return {
         "outcomes": outcomes,
-        "dictation_s": round(len(dictation) / SAMPLE_RATE, 1),
+        "dictation_s": round(len(dictation) / SAMPLING_RATE_HZ, 1),
         "texts_digest": digest_of([texts, long_text]),
     }
 
@@ -177,7 +177,7 @@ def _pipeline(model: str, revision: str | None) -> Any:
 
 
 def _text(asr: Any, samples: Any) -> str:
-    return str(asr({"raw": samples, "sampling_rate": SAMPLE_RATE})["text"]).strip()
+    return str(asr({"raw": samples, "sampling_rate": SAMPLING_RATE_HZ})["text"]).strip()
 
 
 def _alone(decoding: DecodingConfig, asr: Any, model: str, revision: str | None) -> Any:
@@ -205,14 +205,14 @@ def read_mono(audio: Path) -> Any:
     import soxr
 
     samples, rate = soundfile.read(audio, dtype="float32", always_2d=True)
-    return soxr.resample(samples.mean(axis=1), rate, SAMPLE_RATE)
+    return soxr.resample(samples.mean(axis=1), rate, SAMPLING_RATE_HZ)
 
 
 def silence() -> Any:
     """One second without a sound."""
     import numpy as np
 
-    return np.zeros(SAMPLE_RATE, np.float32)
+    return np.zeros(SAMPLING_RATE_HZ, np.float32)
 
 
 def main(order: str, model: str, revision: str | None = None) -> None:

@@ -19,6 +19,7 @@ from whisper_retrain.errors import OutOfMemoryError, PermanentError, WhisperRetr
 from whisper_retrain.training.exit_codes import exit_code, leave_error
 from whisper_retrain.training.job import TrainingJob
 from whisper_retrain.training.progress import Progress, Reporter, to_stdout
+from whisper_retrain.whole import write_whole
 
 if TYPE_CHECKING:
     from whisper_retrain.edges.store import ObjectStore
@@ -111,9 +112,7 @@ def _train(arguments: argparse.Namespace, stopping: threading.Event) -> None:
         finally:
             device.close()
     if run is not None:
-        draft = arguments.record.with_suffix(".part")
-        draft.write_text(run.model_dump_json(indent=1))
-        draft.replace(arguments.record)
+        write_whole(arguments.record, run.model_dump_json(indent=1))
 
 
 def _open_speech(

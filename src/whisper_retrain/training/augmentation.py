@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from whisper_retrain.config import TrainingConfig
-from whisper_retrain.training.batches import FULL_CONTEXT_S
-from whisper_retrain.training.features import SAMPLE_RATE
 from whisper_retrain.training.speech import Wave
+from whisper_retrain.whisper_constants import CONTEXT_SAMPLES, SAMPLING_RATE_HZ
 
 SNR_DB = (10.0, 30.0)
 TIME_MASKS, FREQUENCY_MASKS = 2, 2
@@ -32,11 +31,11 @@ def change_speed(wave: Wave, factor: float) -> Wave:
     """`factor` above 1 is faster and shorter; never longer than the model's 30 s."""
     import soxr
 
-    factor = max(factor, len(wave) / (FULL_CONTEXT_S * SAMPLE_RATE))
+    factor = max(factor, len(wave) / CONTEXT_SAMPLES)
     if len(wave) == 0 or abs(factor - 1) < 1e-3:
         return wave
-    changed = soxr.resample(wave, factor * SAMPLE_RATE, SAMPLE_RATE)
-    return np.asarray(changed[: round(FULL_CONTEXT_S * SAMPLE_RATE)], np.float32)
+    changed = soxr.resample(wave, factor * SAMPLING_RATE_HZ, SAMPLING_RATE_HZ)
+    return np.asarray(changed[:CONTEXT_SAMPLES], np.float32)
 
 
 def add_noise(wave: Wave, snr_db: float, rng: np.random.Generator) -> Wave:

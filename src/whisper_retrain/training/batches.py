@@ -14,9 +14,10 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-FULL_CONTEXT_S = 30.0
-# Contexts are multiples of 16 encoder positions of 20 ms: few shapes, which suits kernels.
-CONTEXT_QUANTUM_S = 0.32
+from whisper_retrain.whisper_constants import CONTEXT_S, POSITION_S
+
+# Contexts are multiples of so many encoder positions: few shapes, which suits kernels.
+CONTEXT_QUANTUM_S = 16 * POSITION_S
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def _epoch(plan: BatchPlan, epoch: int) -> npt.NDArray[np.int64]:
 def context_s(longest_s: float, margin_s: float) -> float:
     """Length to which a piece is padded: its longest utterance and some silence, at most 30 s."""
     quanta = math.ceil(round((longest_s + margin_s) / CONTEXT_QUANTUM_S, 6))
-    return min(FULL_CONTEXT_S, quanta * CONTEXT_QUANTUM_S)
+    return min(CONTEXT_S, quanta * CONTEXT_QUANTUM_S)
 
 
 def micro_batches(
@@ -93,7 +94,7 @@ def micro_batches(
     for index in sorted(range(len(durations_s)), key=lambda i: (-durations_s[i], i)):
         if pieces:
             longest = durations_s[pieces[-1][0]]
-            padded_s = FULL_CONTEXT_S if full_context else context_s(longest, margin_s)
+            padded_s = CONTEXT_S if full_context else context_s(longest, margin_s)
             if (len(pieces[-1]) + 1) * padded_s <= budget_s:
                 pieces[-1].append(index)
                 continue

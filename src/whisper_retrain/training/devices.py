@@ -26,6 +26,7 @@ class Device:
         from accelerate import PartialState
 
         state = PartialState(cpu=force_cpu or not torch.cuda.is_available())
+        self._state = state
         self.torch: torch.device = state.device
         self.rank: int = state.process_index
         self.ranks: int = state.num_processes
@@ -57,6 +58,10 @@ class Device:
         total = torch.tensor(figures, dtype=torch.float64, device=self.torch)
         torch.distributed.all_reduce(total)
         return [float(value) for value in total]
+
+    def barrier(self) -> None:
+        """Wait until every process has come here."""
+        self._state.wait_for_everyone()
 
     def any(self, flag: bool) -> bool:
         """Whether it holds on any process."""

@@ -7,11 +7,11 @@ file, hence the codes.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from whisper_retrain import errors
 from whisper_retrain.errors import WhisperRetrainError
+from whisper_retrain.whole import write_first
 
 # Of sysexits.h where it has a fitting one.
 EXIT_CODES: dict[type[WhisperRetrainError], int] = {
@@ -39,14 +39,7 @@ def leave_error(record: Path, error: WhisperRetrainError) -> None:
     """Write the error for the parent; the first process to fail says it."""
     fields = {name: getattr(error, name) for name in FIELDS}
     text = json.dumps({"type": type(error).__name__, **fields}, indent=1)
-    draft = error_file(record).with_suffix(f".{os.getpid()}")
-    draft.write_text(text)
-    try:
-        os.link(draft, error_file(record))
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
+    write_first(error_file(record), text)
 
 
 def error_of(record: Path, code: int, stderr_tail: str) -> WhisperRetrainError:

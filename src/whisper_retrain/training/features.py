@@ -10,9 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-SAMPLE_RATE = 16_000
-WINDOW = 400
-HOP = 160
+from whisper_retrain.whisper_constants import HOP_SAMPLES, SAMPLING_RATE_HZ, WINDOW_SAMPLES
+
 DYNAMIC_RANGE = 8.0  # log10 units below the maximum
 FLOOR = 1e-10
 
@@ -25,11 +24,11 @@ class LogMel(nn.Module):
         from transformers.audio_utils import mel_filter_bank
 
         filters = mel_filter_bank(
-            num_frequency_bins=1 + WINDOW // 2,
+            num_frequency_bins=1 + WINDOW_SAMPLES // 2,
             num_mel_filters=mel_bins,
             min_frequency=0.0,
-            max_frequency=SAMPLE_RATE / 2,
-            sampling_rate=SAMPLE_RATE,
+            max_frequency=SAMPLING_RATE_HZ / 2,
+            sampling_rate=SAMPLING_RATE_HZ,
             norm="slaney",
             mel_scale="slaney",
         )
@@ -37,14 +36,14 @@ class LogMel(nn.Module):
         self.window: Tensor
         weights = torch.from_numpy(filters).to(torch.float32).T.contiguous()
         self.register_buffer("filters", weights, persistent=False)
-        self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
+        self.register_buffer("window", torch.hann_window(WINDOW_SAMPLES), persistent=False)
 
     @torch.no_grad()
     def forward(self, waves: Tensor) -> Tensor:
         """Always in float32: half precision would lose quiet speech."""
         with torch.autocast(waves.device.type, enabled=False):
             spectrum = torch.stft(
-                waves.float(), WINDOW, HOP, window=self.window, return_complex=True
+                waves.float(), WINDOW_SAMPLES, HOP_SAMPLES, window=self.window, return_complex=True
             )
             # The last frame is beyond the end, as in the reference implementation.
             power = spectrum[..., :-1].abs().square()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +20,10 @@ import torch
 from whisper_retrain.config import TrainingConfig
 from whisper_retrain.edges.store import ObjectStore, write_record
 from whisper_retrain.edges.tracking import Tracker, open_tracker
-from whisper_retrain.errors import DivergedError, TransientError
+from whisper_retrain.errors import DivergedError
 from whisper_retrain.model_files import upload_checkpoint
 from whisper_retrain.records import Artifact, Checkpoint, TrainingRun
+from whisper_retrain.retries import retried
 from whisper_retrain.training import model as whisper
 from whisper_retrain.training.augmentation import SpecAugment, augmented
 from whisper_retrain.training.batches import BatchPlan, StepPlan
@@ -42,7 +43,6 @@ from whisper_retrain.training.state import States
 from whisper_retrain.training.validation import Validator, quiet_transformers
 from whisper_retrain.training.weights import KeptWeights, set_weights
 
-T = TypeVar("T")
 STORE_PATIENCE_S = 600.0  # a finished training waits so long for S3 to come back
 logger = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def _resume(
     """The course so far; the main process fetches, all read."""
     if around.device.is_main:
         states.fetch()
-    around.device.any(flag=False)  # wait for the main process
+    around.device.barrier()
     course = states.restore(optimization, kept)
     if course is None:
         return Course()
@@ -208,7 +208,7 @@ def _train(job: TrainingJob, around: Surroundings, loop: TrainingLoop) -> Select
     plain = _plain_model(job, around)
     loop.optimization.release()
     device = around.device
-    device.any(flag=False)  # the main process may still be writing the last weights
+    device.barrier()  # the main process may still be writing the last weights
     plain.to(device.torch)
     loss = whisper.WhisperLoss(plain).to(device.torch)
     loop.optimization.loss = loss
@@ -252,29 +252,10 @@ def _store_checkpoint(model: Any, prefix: str, around: Surroundings) -> Checkpoi
     around.reporter.say("saving", "writing the checkpoint and loading it again")
     directory = write_checkpoint(model.cpu(), around.base_model_dir, around.work_dir / "checkpoint")
     around.reporter.say("saving", "uploading the checkpoint")
-    return patiently(
-        lambda: upload_checkpoint(around.store, prefix, directory), around.store_patience_s
+    return retried(
+        lambda: upload_checkpoint(around.store, prefix, directory),
+        patience_s=around.store_patience_s,
     )
-
-
-def patiently(action: Callable[[], T], patience_s: float) -> T:
-    """Do it again while the store fails transiently, for so long; then the error goes on."""
-    from tenacity import (
-        Retrying,
-        before_sleep_log,
-        retry_if_exception_type,
-        stop_after_delay,
-        wait_exponential_jitter,
-    )
-
-    retrying = Retrying(
-        retry=retry_if_exception_type(TransientError),
-        stop=stop_after_delay(patience_s),
-        wait=wait_exponential_jitter(initial=1, max=30),
-        before_sleep=before_sleep_log(logger, logging.WARNING),
-        reraise=True,
-    )
-    return retrying(action)
 
 
 def _hand_on(
@@ -315,7 +296,10 @@ def _hand_on(
         averaged_steps=selection.averaged_steps,
         compute_share=round(course.flop / seconds / peak, 4),
     )
-    patiently(lambda: write_record(around.store, job.record_key, run), around.store_patience_s)
+    retried(
+        lambda: write_record(around.store, job.record_key, run),
+        patience_s=around.store_patience_s,
+    )
     around.reporter.say("done", f"step {run.best_step} is kept", wer=run.validation_wer, eta_s=0.0)
     logger.info("training took %.0f s in all", time.monotonic() - began)
     return run
@@ -331,7 +315,7 @@ def _store_figures(
     for name, path in paths.items():
         kind = "image/svg+xml" if path.suffix == ".svg" else "application/octet-stream"
         key = f"{job.prefix}/figures/{path.name}"
-        stored[name] = patiently(
-            partial(around.store.upload, key, path, kind), around.store_patience_s
+        stored[name] = retried(
+            partial(around.store.upload, key, path, kind), patience_s=around.store_patience_s
         )
     return stored

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from whisper_retrain.config import DecodingConfig
 from whisper_retrain.errors import InputError
-from whisper_retrain.training.features import HOP, LogMel
+from whisper_retrain.training.features import LogMel
 from whisper_retrain.training.speech import IGNORED, Labels, Piece
 from whisper_retrain.training.weights import TIED
+from whisper_retrain.whisper_constants import FRAMES_PER_POSITION, HOP_SAMPLES
 
 # A fortieth of the peak rate of Whisper's pre-training (Radford et al. 2022, table 17), by width.
 LEARNING_RATES = {384: 3.75e-5, 512: 2.5e-5, 768: 1.25e-5, 1024: 6.25e-6, 1280: 4.4e-6}
@@ -165,7 +166,9 @@ class WhisperLoss(nn.Module):
         """Sum over all label ids but the padding, in float32; shape ()."""
         features = self.augment(self.log_mel(piece.waves))
         # Two frames of 10 ms are one position; see the encoder's second convolution.
-        with audio_context(self.whisper, piece.waves.shape[1] // HOP // 2):
+        with audio_context(
+            self.whisper, piece.waves.shape[1] // HOP_SAMPLES // FRAMES_PER_POSITION
+        ):
             hidden = self.whisper.model(
                 input_features=features, decoder_input_ids=piece.decoder_ids, use_cache=False
             ).last_hidden_state

@@ -20,14 +20,15 @@ from whisper_retrain.errors import DivergedError, OutOfMemoryError
 from whisper_retrain.training.batches import StepPlan, micro_batches
 from whisper_retrain.training.compute import training_flop
 from whisper_retrain.training.devices import Device, is_out_of_memory
-from whisper_retrain.training.features import HOP, SAMPLE_RATE
 from whisper_retrain.training.model import WhisperLoss, save_embedding_gradient
 from whisper_retrain.training.speech import IGNORED, Example, Labels, Piece, collate
+from whisper_retrain.whisper_constants import CONTEXT_S, HOP_SAMPLES, SAMPLING_RATE_HZ
 
 # AdamW as Whisper was trained (Radford et al. 2022, table 17).
 BETAS, EPSILON = (0.9, 0.98), 1e-6
 # More does not make a CPU faster; 32 utterances of 30 s fit the usual GPUs.
 DEFAULT_BUDGET_S = {"cpu": 40.0, "cuda": 960.0}
+LEAST_BUDGET_S = 1.0  # below it, a piece holds one utterance already
 logger = logging.getLogger(__name__)
 
 
@@ -95,7 +96,7 @@ class Optimization:
     def prepare(self, plan: StepPlan, examples: Sequence[Example]) -> Prepared:
         """Cut this process's share into pieces; done ahead, by the thread that reads speech."""
         margin_s, budget_s = self.config.context_margin_s, self.budget_s
-        durations = [len(example.wave) / SAMPLE_RATE for example in examples]
+        durations = [len(example.wave) / SAMPLING_RATE_HZ for example in examples]
         cuts = micro_batches(durations, budget_s, margin_s, plan.full_context)
         pieces = (
             collate([examples[i] for i in cut], self.labels, margin_s, plan.full_context)
@@ -174,7 +175,7 @@ class Optimization:
         if self.device.any(failed):
             return None
         samples = sum(len(example.wave) for example in prepared.examples)
-        return [summed, sum(map(self._flop, prepared.pieces)), samples / SAMPLE_RATE]
+        return [summed, sum(map(self._flop, prepared.pieces)), samples / SAMPLING_RATE_HZ]
 
     def _backward(self, piece: Piece, tokens: float) -> Tensor:
         with self.device.autocast():
@@ -185,13 +186,13 @@ class Optimization:
     def _flop(self, piece: Piece) -> float:
         rows, samples = piece.waves.shape
         tokens = int((piece.labels != IGNORED).sum()) // rows
-        return training_flop(self.loss.whisper.config, rows, samples // HOP, tokens)
+        return training_flop(self.loss.whisper.config, rows, samples // HOP_SAMPLES, tokens)
 
     def _shrink(self, plan: StepPlan) -> None:
         """Halve the micro-batch; OutOfMemoryError when it is one utterance already."""
         self.device.release_memory()
-        longest_s = 30.0 if plan.full_context else 1.0
-        if self.budget_s < longest_s:
+        least_s = CONTEXT_S if plan.full_context else LEAST_BUDGET_S
+        if self.budget_s < least_s:
             raise OutOfMemoryError(
                 "memory ran out with one utterance at a time",
                 where=f"step {plan.step + 1} on {self.device.torch}",

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from whisper_retrain.errors import InputError
-from whisper_retrain.training.batches import FULL_CONTEXT_S, StepPlan, context_s
-from whisper_retrain.training.features import SAMPLE_RATE
+from whisper_retrain.training.batches import StepPlan, context_s
+from whisper_retrain.whisper_constants import CONTEXT_S, SAMPLING_RATE_HZ
 
 IGNORED = -100  # label id that the loss leaves out
 LoadedT = TypeVar("LoadedT")
@@ -97,8 +97,8 @@ class Labels:
             return "no label ids"
         if len(self.ids(utterance.reference)) > self.max_ids:
             return f"more than {self.max_ids} label ids"
-        if utterance.duration_s > FULL_CONTEXT_S:
-            return "longer than 30 s"
+        if utterance.duration_s > CONTEXT_S:
+            return f"longer than {CONTEXT_S:.0f} s"
         return None
 
 
@@ -129,9 +129,9 @@ def collate(
     examples: Sequence[Example], labels: Labels, margin_s: float, full_context: bool
 ) -> Piece:
     """Pad waveforms to their common context and label ids to the longest."""
-    longest_s = max(len(example.wave) for example in examples) / SAMPLE_RATE
-    padded_s = FULL_CONTEXT_S if full_context else context_s(longest_s, margin_s)
-    waves = np.zeros((len(examples), round(padded_s * SAMPLE_RATE)), np.float32)
+    longest_s = max(len(example.wave) for example in examples) / SAMPLING_RATE_HZ
+    padded_s = CONTEXT_S if full_context else context_s(longest_s, margin_s)
+    waves = np.zeros((len(examples), round(padded_s * SAMPLING_RATE_HZ)), np.float32)
     width = max(len(example.label_ids) for example in examples)
     targets = np.full((len(examples), width), IGNORED, np.int64)
     inputs = np.full((len(examples), width), labels.tokenizer.eos_token_id, np.int64)

@@ -13,7 +13,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,13 @@ from whisper_retrain.records import Artifact, Record
 from whisper_retrain.training.course import Course
 from whisper_retrain.training.optimization import Optimization
 from whisper_retrain.training.weights import KeptWeights
+from whisper_retrain.whole import whole_folder, write_whole
 
 FORMAT = 1
 TENSORS, COURSE = "tensors.pt", "course.json"
 STATES_KEPT = 2
 STOP_PATIENCE_S = 25.0  # to upload after SIGTERM; schedulers kill after 30 s
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # between two tries of an upload
 logger = logging.getLogger(__name__)
 
 
@@ -39,8 +41,11 @@ class StateManifest(Record):
 
     format: int = FORMAT
     job: str
+    """Digest of the TrainingJob."""
     step: int
+    """Optimizer steps done."""
     files: dict[str, Artifact]
+    """By file name."""
 
 
 class States:
@@ -62,21 +67,17 @@ class States:
     def save(self, course: Course, optimization: Optimization, kept: KeptWeights) -> None:
         """Write the state here, and have it uploaded meanwhile; a full disk is only warned of."""
         self._saved_at = time.monotonic()
-        draft = self._dir / f".{course.step:08d}.part"
-        shutil.rmtree(draft, ignore_errors=True)
+        target = self._dir / f"{course.step:08d}"
         try:
-            draft.mkdir()
-            torch.save(_tensors(optimization), draft / TENSORS)
-            (draft / COURSE).write_text(course.model_dump_json())
-            for path in kept.files():
-                # A link: the loop may forget these weights before they are uploaded.
-                os.link(path, draft / path.name)
-            target = self._dir / f"{course.step:08d}"
-            shutil.rmtree(target, ignore_errors=True)
-            draft.rename(target)
+            with whole_folder(target) as draft:
+                torch.save(_tensors(optimization), draft / TENSORS)
+                (draft / COURSE).write_text(course.model_dump_json())
+                for path in kept.files():
+                    # A link: the loop may forget these weights before they are uploaded.
+                    os.link(path, draft / path.name)
+                shutil.rmtree(target, ignore_errors=True)
         except OSError as error:
             logger.warning("training state was not saved, training goes on: %s", error)
-            shutil.rmtree(draft, ignore_errors=True)
             return
         self._uploader.submit(course.step)
 
@@ -207,10 +208,7 @@ class States:
         return f"{self._prefix}/{step:08d}/{name}"
 
     def _note(self, manifest: StateManifest) -> None:
-        path = self._dir / f"{manifest.step:08d}.json"
-        draft = path.with_suffix(".part")
-        draft.write_text(manifest.model_dump_json())
-        draft.rename(path)
+        write_whole(self._dir / f"{manifest.step:08d}.json", manifest.model_dump_json())
 
     def _forget_older(self, newest: StateManifest) -> None:
         """Keep two states: the newer might prove truncated. Manifests go first."""
@@ -229,7 +227,7 @@ class States:
 class _Uploader:
     """A thread that uploads the newest state, again and again until it is there."""
 
-    def __init__(self, upload: Any) -> None:
+    def __init__(self, upload: Callable[[int], None]) -> None:
         self._upload = upload
         self._pending: int | None = None
         self._changed = threading.Condition()
@@ -259,7 +257,7 @@ class _Uploader:
             self._thread.join()
 
     def _run(self) -> None:
-        pause_s = 1.0
+        pause_s = FIRST_PAUSE_S
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._closed or self._pending is not None)
@@ -272,9 +270,9 @@ class _Uploader:
                 logger.warning("training state of step %d is not in S3 yet: %s", step, error)
                 with self._changed:
                     self._changed.wait_for(lambda: self._closed, pause_s)
-                pause_s = min(30.0, 2 * pause_s)
+                pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
                 continue
-            pause_s = 1.0
+            pause_s = FIRST_PAUSE_S
             with self._changed:
                 if self._pending == step:
                     self._pending = None

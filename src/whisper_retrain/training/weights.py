@@ -5,7 +5,6 @@ Knows nothing of WER but that lower is better. Files are float32 safetensors in 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from whisper_retrain.training.lora import plain_name
+from whisper_retrain.whole import whole_file
 
 Weights = dict[str, Tensor]
 TIED = "proj_out.weight"  # shares its storage with the decoder's embeddings
@@ -65,9 +65,8 @@ class KeptWeights:
         """Write a step's weights; the file appears whole or not at all."""
         from safetensors.torch import save_file
 
-        draft = self.path(step).with_suffix(".part")
-        save_file({name: value.contiguous() for name, value in weights.items()}, draft)
-        os.replace(draft, self.path(step))
+        with whole_file(self.path(step)) as draft:
+            save_file({name: value.contiguous() for name, value in weights.items()}, draft)
 
     def read(self, step: int) -> Weights:
         """The weights of a step."""

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from whisper_retrain.local.demo.ctranslate2_file import read_variables
-from whisper_retrain.local.demo.whole import appearing_whole
+from whisper_retrain.whisper_constants import CONTEXT_POSITIONS, MAX_LABEL_IDS, POSITION_S
+from whisper_retrain.whole import whole_folder
 
 MODEL_NAME = "whisper-tiny.en"
 END_OF_TEXT = 50256
@@ -31,11 +32,10 @@ SIZES: dict[str, Any] = {
     "encoder_ffn_dim": 1536,
     "decoder_ffn_dim": 1536,
     "num_mel_bins": 80,
-    "max_source_positions": 1500,
-    "max_target_positions": 448,
+    "max_source_positions": CONTEXT_POSITIONS,
+    "max_target_positions": MAX_LABEL_IDS,
 }
-TIMESTAMP_STEP_S = 0.02
-TIMESTAMPS = 1501  # 0.00 to 30.00 s
+TIMESTAMPS = CONTEXT_POSITIONS + 1  # 0.00 to 30.00 s
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
@@ -47,7 +47,7 @@ def convert_base_model(target: Path) -> Path:
     """
     if (target / "model.safetensors").exists():
         return target
-    with appearing_whole(target) as draft:
+    with whole_folder(target) as draft:
         _write_checkpoint(draft)
     return target
 
@@ -108,7 +108,7 @@ def _processor(source: Path) -> Any:
         extra_special_tokens=special,
         model_max_length=SIZES["max_target_positions"],
     )
-    steps = (f"<|{step * TIMESTAMP_STEP_S:.2f}|>" for step in range(TIMESTAMPS))
+    steps = (f"<|{step * POSITION_S:.2f}|>" for step in range(TIMESTAMPS))
     tokenizer.add_tokens([AddedToken(step, normalized=False) for step in steps])
     return WhisperProcessor(WhisperFeatureExtractor(feature_size=80), tokenizer)
 

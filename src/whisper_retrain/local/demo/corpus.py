@@ -15,7 +15,7 @@ from typing import Any
 from whisper_retrain.local.demo.plan import Reading, everyday_readings, readings
 from whisper_retrain.local.demo.speakers import SPEAKERS
 from whisper_retrain.local.demo.synthesis import Progress, synthesise
-from whisper_retrain.local.demo.whole import appearing_whole
+from whisper_retrain.whole import whole_folder
 
 CORPUS_VERSION = "1"
 """Raise it when the same plan would give other recordings."""
@@ -76,7 +76,7 @@ def _make(
         if reading.spoken:
             texts.setdefault(reading.speaker_id, []).append(reading.spoken)
     spoken = synthesise(texts, progress)
-    with appearing_whole(target) as draft:
+    with whole_folder(target) as draft:
         for split in SPLITS:
             rows = [
                 _row(reading, copies.get(reading.copied) or spoken[_key(reading)])

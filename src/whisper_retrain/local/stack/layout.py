@@ -17,6 +17,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from whisper_retrain.errors import InputError
+from whisper_retrain.whole import write_whole
 
 FORMAT = 1
 PORT_NAMES = (
@@ -120,7 +121,7 @@ class Layout:
 
     def save_state(self, state: State) -> None:
         """Replace the stored state at once."""
-        write_atomically(self.state_file, state.model_dump_json(indent=1))
+        write_whole(self.state_file, state.model_dump_json(indent=1), private=True)
 
     def load_credentials(self) -> Credentials | None:
         """The stored credentials; None when there are none that can be read."""
@@ -131,14 +132,16 @@ class Layout:
 
     def save_credentials(self, credentials: Credentials, hub_user: str) -> None:
         """Store credentials, in the forms that the services read too; owner only, each file."""
-        write_atomically(self.credentials_file, credentials.model_dump_json(indent=1))
-        write_atomically(self.s3_keys_file, json.dumps(_s3_identities(credentials), indent=1))
+        write_whole(self.credentials_file, credentials.model_dump_json(indent=1), private=True)
+        write_whole(
+            self.s3_keys_file, json.dumps(_s3_identities(credentials), indent=1), private=True
+        )
         tokens = {
             credentials.hub_token: {"user": hub_user, "role": "write", "orgs": []},
             credentials.hub_read_token: {"user": hub_user, "role": "read", "orgs": []},
         }
-        write_atomically(self.hub_tokens_file, json.dumps(tokens, indent=1))
-        write_atomically(self.aws_config_file, "[default]\nregion = us-east-1\n")
+        write_whole(self.hub_tokens_file, json.dumps(tokens, indent=1), private=True)
+        write_whole(self.aws_config_file, "[default]\nregion = us-east-1\n", private=True)
 
 
 class CorruptStateError(InputError):
@@ -176,17 +179,6 @@ def _s3_identities(credentials: Credentials) -> dict[str, object]:
     key = {"accessKey": credentials.s3_access_key, "secretKey": credentials.s3_secret_key}
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
     return {"identities": [{"name": "owner", "credentials": [key], "actions": actions}]}
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file by one that only its owner can read."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def is_free(port: int) -> bool:
