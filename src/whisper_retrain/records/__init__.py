@@ -1,0 +1,71 @@
+"""The values that pass along the chain; each holds the digest of the one before.
+
+Knows nothing of storage, models or Prefect. A record is small, frozen and validated; what is
+large stays in S3 behind an `Artifact`.
+"""
+
+from whisper_retrain.records.base import (
+    Artifact,
+    Job,
+    Pair,
+    Record,
+    canonical_json,
+    digest_of,
+)
+from whisper_retrain.records.dataset import (
+    DatasetRevision,
+    SourceRevision,
+    Split,
+    SplitSummary,
+)
+from whisper_retrain.records.decision import (
+    Decision,
+    Outcome,
+    Promotion,
+    RuleOutcome,
+)
+from whisper_retrain.records.evaluation import (
+    Counts,
+    EvaluationReport,
+    Interval,
+    Metric,
+    ModelScores,
+    ProbeResult,
+    Score,
+    total,
+)
+from whisper_retrain.records.training import (
+    Checkpoint,
+    CurvePoint,
+    ModelRef,
+    TrainingRun,
+)
+
+__all__ = [
+    "Artifact",
+    "Checkpoint",
+    "Counts",
+    "CurvePoint",
+    "DatasetRevision",
+    "Decision",
+    "EvaluationReport",
+    "Interval",
+    "Job",
+    "Metric",
+    "ModelRef",
+    "ModelScores",
+    "Outcome",
+    "Pair",
+    "ProbeResult",
+    "Promotion",
+    "Record",
+    "RuleOutcome",
+    "Score",
+    "SourceRevision",
+    "Split",
+    "SplitSummary",
+    "TrainingRun",
+    "canonical_json",
+    "digest_of",
+    "total",
+]
