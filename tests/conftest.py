@@ -10,4 +10,5 @@ pytest_plugins = [
     "tests.fixtures.hub",
     "tests.fixtures.recordings",
     "tests.fixtures.releases",
+    "tests.fixtures.chain",
 ]

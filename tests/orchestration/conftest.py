@@ -10,6 +10,15 @@ from prefect.settings import (
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
     PREFECT_LOCAL_STORAGE_PATH,
     PREFECT_LOGGING_TO_API_ENABLED,
+    PREFECT_SERVER_ANALYTICS_ENABLED,
+    PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_ENABLED,
+    PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED,
+    PREFECT_SERVER_SERVICES_FOREMAN_ENABLED,
+    PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED,
+    PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_ENABLED,
+    PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED,
+    PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED,
+    PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED,
     temporary_settings,
 )
 from prefect.testing.utilities import prefect_test_harness
@@ -26,7 +35,23 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
         PREFECT_LOGGING_TO_API_ENABLED: False,
     }
-    with prefect_test_harness(server_startup_timeout=240), temporary_settings(settings):
+    # Nothing here asks for these, and each write to SQLite that meets another waits two seconds.
+    idle = {
+        PREFECT_SERVER_ANALYTICS_ENABLED,
+        PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_ENABLED,
+        PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED,
+        PREFECT_SERVER_SERVICES_FOREMAN_ENABLED,
+        PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED,
+        PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_ENABLED,
+        PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED,
+        PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED,
+        PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED,
+    }
+    with (
+        temporary_settings(settings | dict.fromkeys(idle, False)),
+        prefect_test_harness(server_startup_timeout=240),
+        temporary_settings(settings),
+    ):
         yield
 
 

@@ -46,7 +46,11 @@ class LiveStack:
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
         url = f"{self.environment['PREFECT_API_URL']}{path}"
-        answer = httpx.request(method, url, json=body, timeout=30)
+        for _ in range(10):
+            answer = httpx.request(method, url, json=body, timeout=30)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(1)  # its SQLite is busy: Prefect's own client asks again, too
         answer.raise_for_status()
         return answer.json() if answer.content else None
 

@@ -1,0 +1,248 @@
+"""The chain's flows for real: one Prefect server, S3, the Hub, a small Whisper that learns tones.
+
+One training and its evaluations serve all tests: what was done before is found again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import State
+
+import flows.retrain
+from flows.fine_tuning import fine_tuning
+from flows.gate import gate
+from flows.rollback import rollback
+from tests.fixtures.chain import DECODING, DEMANDING, LEARNS, LENIENT, UNSURE, Chain, spoken_rows
+from tests.fixtures.recordings import write_folder
+from whisper_retrain.config import ReleaseConfig
+from whisper_retrain.errors import ConflictError
+from whisper_retrain.history.retrainings import Retraining, latest_retraining
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A retraining that ran, as it was right after it."""
+
+    release: ReleaseConfig
+    state: State[Any]
+    effects: tuple[str, ...]
+
+
+def run(chain: Chain, release: ReleaseConfig, **changes: Any) -> Ran:
+    """Retrain, and note what changed."""
+    state = chain.run(release, **changes)
+    return Ran(release, state, tuple(chain.effects))
+
+
+def closed(chain: Chain, release: ReleaseConfig) -> Retraining:
+    """The closing record of the last retraining."""
+    found = latest_retraining(chain.store, release)
+    assert found is not None
+    return found
+
+
+def events(chain: Chain, release: ReleaseConfig) -> list[str]:
+    """What people were told, in order."""
+    return [one.event for one in chain.notifications(release)]
+
+
+def commits(chain: Chain, release: ReleaseConfig) -> int:
+    """Commits of the release repo, the Hub's own first one left out."""
+    return len(chain.hub.api().list_repo_commits(release.repo)) - 1
+
+
+def meanwhile(patch: pytest.MonkeyPatch, step: str, happens: Callable[[], object]) -> None:
+    """Let something happen where the flow `retrain` comes to one of its steps."""
+    work = getattr(flows.retrain, step)
+
+    def later(*arguments: Any) -> Any:
+        happens()
+        return work(*arguments)
+
+    patch.setattr(flows.retrain, step, later)
+
+
+def the_machine_goes() -> None:
+    raise RuntimeError("the machine went away")
+
+
+@pytest.fixture(scope="module")
+def refused(chain: Chain) -> Ran:
+    """A first challenger that is better than the base model, but not by as much as is asked."""
+    return run(chain, chain.new_release(), policy=DEMANDING)
+
+
+@pytest.fixture(scope="module")
+def died(chain: Chain) -> Ran:
+    """A first champion, published by a retraining that died before its closing record."""
+    with pytest.MonkeyPatch.context() as patch:
+        meanwhile(patch, "close", the_machine_goes)
+        return run(chain, chain.new_release())
+
+
+def test_a_challenger_that_is_too_little_better_is_refused_and_nothing_is_published(
+    chain: Chain, refused: Ran
+) -> None:
+    assert refused.state.name == "Rejected"
+    assert refused.effects == ("evidence", "told challenger.rejected", "report", "closed")
+    assert not chain.hub.api().repo_exists(refused.release.repo)
+    done = closed(chain, refused.release)
+    assert done.promotion is None
+    assert done.evidence.decision.first_champion
+    (told,) = chain.notifications(refused.release)
+    assert done.evidence.decision.reasons
+    for reason in done.evidence.decision.reasons:
+        assert reason in told.body
+        assert reason in (refused.state.message or "")
+    assert done.report.uri in told.body
+    assert chain.store.exists(chain.store.key(done.report.uri))
+
+
+def test_the_same_again_is_nothing_new_and_nobody_is_told(chain: Chain, refused: Ran) -> None:
+    again = run(chain, refused.release, policy=DEMANDING)
+    assert again.state.name == "NothingNew"
+    assert (again.state.message or "").startswith("nothing has changed since")
+    assert again.effects == ()
+
+
+def test_the_same_decision_in_another_repo_is_told_there_too(chain: Chain, refused: Ran) -> None:
+    other = run(chain, chain.new_release(), policy=DEMANDING)
+    assert other.state.name == "Rejected"
+    assert events(chain, other.release) == ["challenger.rejected"]
+    mine, theirs = closed(chain, other.release), closed(chain, refused.release)
+    assert mine.evidence.run == theirs.evidence.run
+    assert mine.report.uri != theirs.report.uri
+
+
+def test_general_speech_is_guarded_by_a_second_test_set(chain: Chain, refused: Ran) -> None:
+    def rules(release: ReleaseConfig) -> set[str]:
+        return {rule.rule for rule in closed(chain, release).evidence.decision.rules}
+
+    folder = write_folder(chain.cache.parent / "general", spoken_rows(12, first=1000))
+    (medical,) = chain.dataset.sources
+    source = medical.model_copy(update={"name": "general", "location": str(folder)})
+    with_guard = run(chain, chain.new_release(), policy=DEMANDING, general_speech=source)
+    assert with_guard.state.name == "Rejected"
+    assert "general-speech" in rules(with_guard.release)
+    assert "general-speech" not in rules(refused.release)
+
+
+def test_fine_tuning_and_the_gate_by_themselves_find_what_was_done(
+    chain: Chain, refused: Ran
+) -> None:
+    done = closed(chain, refused.release).evidence
+    base = done.run.base_model
+    assert base.repo
+    assert base.revision
+    again = fine_tuning(done.dataset, base.repo, base.revision, LEARNS, DECODING)
+    assert again == done.run
+    decided = gate(done.dataset, again, refused.release, None, DECODING, DEMANDING)
+    assert decided.challenger == done.challenger
+    assert decided.decision.outcome == "reject"
+
+
+def test_a_better_challenger_is_published_before_anybody_is_told(chain: Chain, died: Ran) -> None:
+    (dated,) = set(chain.tags(died.release)) - {"champion"}
+    assert died.effects == (
+        "evidence",
+        "commit",
+        "intent",
+        f"tag {dated}",
+        "tag champion",
+        "told model.promoted",
+        "promotion",
+        "report",
+    )
+    (told,) = chain.notifications(died.release)
+    assert chain.tags(died.release)["champion"] in told.body
+    assert dated in told.body
+    assert "the base model had" in told.body
+
+
+def test_a_rerun_after_a_death_before_closing_ends_as_the_first_would_have(
+    chain: Chain, died: Ran
+) -> None:
+    assert died.state.is_failed()
+    assert "retrain" in (died.state.message or "")
+    again = run(chain, died.release)
+    assert again.state.name == "Promoted"
+    assert again.effects == ("evidence", "report", "closed")
+    assert commits(chain, died.release) == 1
+    assert events(chain, died.release) == ["model.promoted"]
+    done = closed(chain, died.release)
+    assert done.promotion is not None
+    assert done.promotion.revision == chain.tags(died.release)["champion"]
+
+
+def test_changed_rules_decide_again_and_the_champion_is_no_better_than_itself(
+    chain: Chain, died: Ran
+) -> None:
+    first = closed(chain, died.release).evidence
+    again = run(chain, died.release, policy=LENIENT.model_copy(update={"replicates": 2000}))
+    assert again.state.name == "Rejected"
+    assert again.effects == ("evidence", "told challenger.rejected", "report", "closed")
+    evidence = closed(chain, died.release).evidence
+    assert evidence.run == first.run
+    assert not evidence.decision.first_champion
+    assert evidence.champion.model.revision == chain.tags(died.release)["champion"]
+    assert set(evidence.scores) == {"champion", "challenger", "baseline"}
+    assert commits(chain, died.release) == 1
+
+
+def test_what_cannot_be_told_is_inconclusive_however_good_it_looks(chain: Chain, died: Ran) -> None:
+    unsure = run(chain, chain.new_release(), policy=UNSURE)
+    assert unsure.state.name == "Inconclusive"
+    assert unsure.effects == ("evidence", "told challenger.rejected", "report", "closed")
+    (told,) = chain.notifications(unsure.release)
+    assert "inconclusive" in told.subject
+    assert "100000 are needed" in told.body
+    assert not chain.hub.api().repo_exists(unsure.release.repo)
+
+
+def test_a_promotion_elsewhere_that_was_rolled_back_meanwhile_is_superseded(
+    chain: Chain, died: Ran
+) -> None:
+    release, hub = chain.new_release(), chain.hub.api()
+    with pytest.MonkeyPatch.context() as patch:
+        meanwhile(patch, "close", the_machine_goes)
+        run(chain, release)
+    promoted = chain.tags(release)["champion"]
+    assert events(chain, release) == ["model.promoted"], "the same decision, published here too"
+
+    by_hand = hub.upload_file(path_or_fileobj=b"x", path_in_repo="NOTES.md", repo_id=release.repo)
+    moved = rollback(release, to_revision=str(by_hand.oid), reason="mishears doses")
+    assert moved.previous_revision == promoted
+    assert chain.tags(release)["champion"] == by_hand.oid
+    told = chain.notifications(release)[-1]
+    assert told.event == "model.rolled-back"
+    assert "mishears doses" in told.body
+
+    again = run(chain, release)
+    assert again.state.name == "Superseded"
+    assert str(by_hand.oid)[:7] in (again.state.message or "")
+    assert events(chain, release) == ["model.promoted", "model.rolled-back"]
+
+
+def test_a_champion_moved_by_hand_after_the_decision_stops_the_promotion(
+    chain: Chain, died: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, hub = chain.new_release(), chain.hub.api()
+
+    def somebody_moves_it() -> None:
+        hub.create_repo(release.repo)
+        hub.create_tag(release.repo, tag="champion")
+
+    meanwhile(monkeypatch, "promotion", somebody_moves_it)
+    moved = run(chain, release)
+    assert moved.state.is_failed()
+    assert moved.effects == ("evidence",)
+    assert list(chain.tags(release)) == ["champion"]
+    assert events(chain, release) == []
+    with pytest.raises(ConflictError, match="the champion is not the model"):
+        moved.state.result()
