@@ -32,6 +32,9 @@ demo-next: $(READY) ## The next drop of recordings arrives, some of them faulty
 	@$(RUN) whisper_retrain stack up
 	@$(STACK_ENV) && exec $(RUN) deployments.demo --next
 
+readme: $(READY) ## What the last demo printed, into README.md
+	@$(STACK_ENV) && exec $(RUN) deployments.readme
+
 status: $(READY) ## What runs, where, how big
 	@$(RUN) whisper_retrain stack status
 

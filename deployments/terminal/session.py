@@ -36,9 +36,12 @@ from tasks.services import hub, settings, store
 from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.history.retrainings import Retraining, latest_retraining
 from whisper_retrain.release.evidence import ReleaseJob
+from whisper_retrain.release.measured import evaluations_of
 from whisper_retrain.release.notifications import Event, notification_id
 
 LOG_WIDTH = 125
+LAST_RUN_TEXT = "last-run.txt"
+"""What the last run printed of its result; `make readme` puts the demo's into README.md."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Session:
         if run is None:
             return 1
         retraining = latest_retraining(store(), ReleaseConfig(**run.parameters["release"]))
+        self.console.export_text()  # of what was printed only the result is kept
         if retraining is None:
             self.console.print("[red]the flow run left no record of a retraining[/red]")
             return 1
@@ -83,9 +87,10 @@ class Session:
         return 0
 
     def _show_decision(self, retraining: Retraining) -> None:
-        print_summary(self.console, retraining, store())
+        evidence = retraining.evidence
+        print_summary(self.console, evidence, evaluations_of(store(), evidence))
         event: Event = "model.promoted" if retraining.promotion else "challenger.rejected"
-        job = ReleaseJob(evidence=retraining.evidence, release=retraining.request.release)
+        job = ReleaseJob(evidence=evidence, release=retraining.request.release)
         wanted = notification_id(event, job.digest)
         file = self.local_dir / "notifications.jsonl"
         received = wait_for_notification(file, wanted, self.console)
@@ -103,13 +108,14 @@ class Session:
         print_links(self.console, _links(run, retraining.request.release) | files)
         seconds, peak_gib = time.monotonic() - self.started_s, self.memory.bytes / 2**30
         self.console.print(f"done in {seconds:.0f} s, peak memory {peak_gib:.1f} GiB in all")
+        (self.local_dir / LAST_RUN_TEXT).write_text(self.console.export_text())
         self.console.print("`make stop` stops the stack and keeps its state")
 
 
 @contextmanager
 def session() -> Iterator[Session]:
     """A session in the environment of the embedded stack, which must be up."""
-    console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
+    console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, record=True)
     local_dir = settings().local_dir.absolute()
     started_s = time.monotonic()
     with PeakMemory(local_dir) as memory, get_client(sync_client=True) as client:

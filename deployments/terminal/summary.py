@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from rich.table import Table
 
 from whisper_retrain.edges.hub import HubClient
 from whisper_retrain.edges.store import S3Store
+from whisper_retrain.evaluation.rows import Evaluation
 from whisper_retrain.history.retrainings import Retraining
 from whisper_retrain.records import Artifact, ModelScores
-from whisper_retrain.release.measured import evaluations_of
+from whisper_retrain.release.evidence import Evidence
 from whisper_retrain.release.notifications import NON_CLINICAL
 from whisper_retrain.release.scores import METRIC_NAMES, ROLE_NAMES, score_text
 from whisper_retrain.report.transcripts import LEGEND, telling_transcripts, terminal_text
@@ -66,10 +68,10 @@ def last_run_facts(
     }
 
 
-def print_summary(console: Console, retraining: Retraining, store: S3Store) -> None:
-    """Scores, decision, five transcripts, before and after."""
-    evidence = retraining.evidence
-    evaluations = evaluations_of(store, evidence)
+def print_summary(
+    console: Console, evidence: Evidence, evaluations: Mapping[str, Evaluation]
+) -> None:
+    """Scores, decision, five transcripts, before and after; evaluations by their role."""
     console.print(_score_table(evidence.scores))
     console.print(f"\n[bold]Decision: {evidence.decision.outcome}[/bold]")
     for reason in evidence.decision.reasons:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
 import shlex
 import shutil
@@ -12,8 +13,15 @@ from pathlib import Path
 
 import pytest
 import typer
+from rich.console import Console
 
+from deployments.readme import BLOCK as BLOCK_OF_THE_DEMO
+from deployments.readme import with_output
+from deployments.terminal.session import LOG_WIDTH
+from deployments.terminal.summary import print_summary
+from tests.fixtures.evaluations import a_comparison
 from whisper_retrain.cli import commands
+from whisper_retrain.errors import InputError
 from whisper_retrain.evaluation.metric import metric_path
 
 ROOT = Path(__file__).parents[2]
@@ -109,6 +117,38 @@ def test_python_in_a_page_is_python(page: Path) -> None:
     for language, block in BLOCK.findall(page.read_text()):
         if language == "python":
             ast.parse(block)
+
+
+def test_the_demos_output_is_what_the_demo_prints() -> None:
+    block = BLOCK_OF_THE_DEMO.search(README)
+    assert block, "README has no place for the demo's output"
+    console = Console(width=LOG_WIDTH, record=True, file=io.StringIO())
+    evidence, evaluations, _ = a_comparison()
+    print_summary(console, evidence, evaluations)
+    printed = console.export_text().splitlines()
+    fixed = [
+        line for line in printed if line.startswith(("Frozen", "┃ model", "Before", "Not for"))
+    ]
+    assert len(fixed) == 4
+    lines = iter(block[0].splitlines())
+    for line in [*fixed, "Notification, as it was received", "Where to look"]:
+        assert any(one.split() == line.split() for one in lines), line
+
+
+def test_a_new_output_takes_the_old_ones_place(tmp_path: Path) -> None:
+    local_dir = tmp_path / ".local"
+    page = with_output(README, f"the result\n  report  {local_dir}/report.html\n", local_dir)
+    block = BLOCK_OF_THE_DEMO.search(page)
+    assert block
+    assert block[0] == "the result\n  report  …/.local/report.html\n"
+    before, after = (
+        README.split("<!-- demo-output -->")[0],
+        README.split("<!-- /demo-output -->")[1],
+    )
+    assert page.startswith(before)
+    assert page.endswith(after)
+    with pytest.raises(InputError, match="no place"):
+        with_output("# Another page", "x", local_dir)
 
 
 def test_the_shell_lines_that_need_no_service_run(tmp_path: Path) -> None:

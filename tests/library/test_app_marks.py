@@ -72,7 +72,8 @@ def test_words_are_to_be_checked_below_the_bound_only_and_never_without_one() ->
 def test_a_loop_is_to_be_checked_however_sure_the_model_is() -> None:
     text = "thank you for watching this " * 2
     assert find_loops(text.split()) == frozenset(range(5, 10))
-    assert all(w.check for w in mark(words_of(text, 0.99), default_lexicon(), 0.5)[5:])
+    marked = mark(words_of(text, 0.99), default_lexicon(), 0.5)
+    assert [w.check for w in marked] == [False] * 5 + [True] * 5
 
 
 def test_every_file_says_that_it_is_not_for_clinical_use() -> None:

@@ -166,11 +166,16 @@ def test_a_rates_interval_covers_it_and_never_goes_below_zero() -> None:
     assert 0 <= found.low < pairs.champion_errors.sum() / pairs.words.sum() < found.high
 
 
-@pytest.mark.parametrize("speakers", [3, 5, 25])
-def test_equal_models_are_called_better_as_often_as_promised(speakers: int) -> None:
-    """Speakers differ in how the two models suit them; utterances alone would be fooled."""
+@pytest.mark.parametrize(("speakers", "promised"), [(3, 0.07), (5, 0.05), (25, 0.05)])
+def test_equal_models_are_called_better_as_often_as_promised(
+    speakers: int, promised: float
+) -> None:
+    """Speakers differ in how the two models suit them; utterances alone would be fooled.
+
+    Of three speakers the stretched interval is a little too short, and docs/gate.md says so.
+    """
     rng, found = np.random.default_rng(7), 0
-    runs, labels = 300, np.repeat(np.arange(speakers), 40).tolist()
+    runs, labels = 4000, np.repeat(np.arange(speakers), 40).tolist()
     for _ in range(runs):
         rates = np.repeat(rng.beta(4, 16, speakers), 40)
         shift = np.repeat(rng.normal(0, 0.03, speakers), 40)
@@ -178,5 +183,5 @@ def test_equal_models_are_called_better_as_often_as_promised(speakers: int) -> N
         pairs = Paired(a.astype(np.float64), b.astype(np.float64), np.full(len(a), 10.0))
         compared = compare(pairs, {"speaker": labels}, alpha=0.05, replicates=1000)
         found += compared.interval.high < 0
-    # 5 % of 300 is 15; up to 27 is within three standard deviations (and 6.4 % at 3 speakers)
-    assert found <= 27
+    chance = 3 * np.sqrt(promised * (1 - promised) / runs)  # about one point
+    assert found / runs == pytest.approx(promised, abs=chance)

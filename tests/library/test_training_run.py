@@ -146,6 +146,7 @@ def test_the_step_with_the_best_wer_is_kept_whatever_comes_after(
 
     handed_on = load_file(rig.folder / "here" / "checkpoint" / "model.safetensors")
     kept = load_file(rig.folder / "here" / "kept" / "00000004.safetensors")
+    assert kept.keys() == handed_on.keys()
     assert all(torch.equal(handed_on[name], value) for name, value in kept.items())
 
 

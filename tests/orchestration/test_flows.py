@@ -5,8 +5,14 @@ One training and its evaluations serve all tests: what was done before is found 
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +23,7 @@ from flows.fine_tuning import fine_tuning
 from flows.gate import gate
 from flows.rollback import rollback
 from tests.fixtures.chain import DECODING, DEMANDING, LEARNS, LENIENT, UNSURE, Chain, spoken_rows
-from tests.fixtures.recordings import write_folder
+from tests.fixtures.recordings import encoded, tone, write_folder
 from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.errors import ConflictError
 from whisper_retrain.history.retrainings import Retraining, latest_retraining
@@ -163,6 +169,26 @@ def test_a_better_challenger_is_published_before_anybody_is_told(chain: Chain, d
     assert chain.tags(died.release)["champion"] in told.body
     assert dated in told.body
     assert "the base model had" in told.body
+
+
+def test_the_readmes_lines_use_the_champion(chain: Chain, died: Ran, tmp_path: Path) -> None:
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("no ffmpeg: with it the pipeline reads files")
+    for name, seconds in (("note.wav", 3), ("dictation.wav", 75)):
+        (tmp_path / name).write_bytes(encoded(tone(1, seconds)))
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert "your-org/whisper-small-medical" in block
+    done = subprocess.run(
+        [sys.executable, "-c", block.replace("your-org/whisper-small-medical", died.release.repo)],
+        env=os.environ | chain.hub.environment(tmp_path / "hf"),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
 
 
 def test_a_rerun_after_a_death_before_closing_ends_as_the_first_would_have(
