@@ -32,7 +32,7 @@ from whisper_retrain.training.model import (
     mend_generation_config,
 )
 from whisper_retrain.training.optimization import Prepared
-from whisper_retrain.training.speech import Example, Labels, Speech, collate, prefetched
+from whisper_retrain.training.speech import Example, Labels, TrainingSpeech, collate, prefetched
 from whisper_retrain.whisper_constants import SAMPLING_RATE_HZ
 
 SIZES = {  # width, layers, heads
@@ -95,7 +95,7 @@ class CharacterTokenizer:
         return type("Encoding", (), {"input_ids": ids})()
 
 
-def demo_speech(corpus: Path, folder: Path) -> Speech:
+def demo_speech(corpus: Path, folder: Path) -> TrainingSpeech:
     """The demo's recordings: voices and sentences of the test split are in no training split.
 
     They are 16 kHz FLAC read one by one, as a dataset revision's are.
@@ -126,10 +126,10 @@ def demo_speech(corpus: Path, folder: Path) -> Speech:
     def read(utterance: Spoken) -> np.ndarray:
         return from_flac((folder / f"{utterance.id}.flac").read_bytes())
 
-    return Speech(splits["train"], splits["validation"], read)
+    return TrainingSpeech(splits["train"], splits["validation"], read)
 
 
-def synthetic_speech(count: int) -> Speech:
+def synthetic_speech(count: int) -> TrainingSpeech:
     """Noise as long as the utterances of the PaulMooney dataset: 2 to 10 s, 4.6 s in the mean."""
     rng = np.random.default_rng(0)
     noise = rng.standard_normal(SAMPLING_RATE_HZ * 30).astype(np.float32) * 0.1
@@ -138,7 +138,7 @@ def synthetic_speech(count: int) -> Speech:
         Spoken(str(n), "x" * round(15 * seconds), float(seconds))
         for n, seconds in enumerate(durations)
     ]
-    return Speech(
+    return TrainingSpeech(
         utterances, utterances[:1], lambda u: noise[: round(u.duration_s * SAMPLING_RATE_HZ)].copy()
     )
 
@@ -162,7 +162,7 @@ def random_model(size: str) -> Any:
     return WhisperForConditionalGeneration(config)
 
 
-def prepared(order: Order, folder: Path) -> tuple[Any, Labels, Speech]:
+def prepared(order: Order, folder: Path) -> tuple[Any, Labels, TrainingSpeech]:
     """Model, label maker and speech of an order."""
     if order.size == "demo":
         model = load_model(Path(order.base))
@@ -197,7 +197,7 @@ class Clock:
             self.seconds = time.perf_counter() - self._began
 
 
-def train_ours(order: Order, model: Any, labels: Labels, speech: Speech) -> dict[str, Any]:
+def train_ours(order: Order, model: Any, labels: Labels, speech: TrainingSpeech) -> dict[str, Any]:
     """Our recipe: the engine's own step on the engine's own plan."""
     device = Device("auto", force_cpu=order.device == "cpu")
     config = order.config
@@ -224,7 +224,7 @@ def train_ours(order: Order, model: Any, labels: Labels, speech: Speech) -> dict
     return {**_figures(clock, device), "flop_per_s": flop / clock.seconds, "loss": result.loss}
 
 
-def train_stock(order: Order, model: Any, labels: Labels, speech: Speech) -> dict[str, Any]:
+def train_stock(order: Order, model: Any, labels: Labels, speech: TrainingSpeech) -> dict[str, Any]:
     """The stock recipe: Seq2SeqTrainer, features of 30 s made beforehand, the usual collator."""
     from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments, TrainerCallback
     from transformers.utils import logging as transformers_logging
@@ -283,7 +283,7 @@ class StoredRows:
     A row is read when it is asked for: a mapped file would count as memory of the stock recipe.
     """
 
-    def __init__(self, folder: Path, model: Any, labels: Labels, speech: Speech) -> None:
+    def __init__(self, folder: Path, model: Any, labels: Labels, speech: TrainingSpeech) -> None:
         extractor = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)
         self._folder = folder
         for row, wave in enumerate(map(speech.audio, speech.train)):
@@ -324,7 +324,7 @@ def _figures(clock: Clock, device: Device) -> dict[str, Any]:
     }
 
 
-def scored(model: Any, labels: Labels, speech: Speech) -> dict[str, Any]:
+def scored(model: Any, labels: Labels, speech: TrainingSpeech) -> dict[str, Any]:
     """Errors and words of each test utterance, decoded with 30 s, and words said of no speech."""
     from whisper_retrain.evaluation.scoring import count_words
     from whisper_retrain.normalizer import normalize
@@ -380,7 +380,7 @@ def run(order: Order) -> dict[str, Any]:
         return _run(order, *prepared(order, Path(folder)))
 
 
-def _run(order: Order, model: Any, labels: Labels, speech: Speech) -> dict[str, Any]:
+def _run(order: Order, model: Any, labels: Labels, speech: TrainingSpeech) -> dict[str, Any]:
     recipe = {"ours": train_ours, "stock": train_stock, "base": lambda *_: {}}[order.recipe]
     result = recipe(order, model, labels, speech)
     device = Device("auto", force_cpu=order.device == "cpu")

@@ -100,7 +100,7 @@ def _dataset(
     """Splits for the size of the data; a test set that can decide is kept, a smaller one grows."""
     dataset = DatasetConfig(sources=(source,))
     before = latest_revision(store(), dataset)
-    test_policy = before.split_state.get("test_policy") if before else None
+    test_policy = before.split_state.test_policy if before else None
     settled = before is not None and not _undecidable(_test_set(before), policy)
     splits = propose_splits(texts, policy.min_words, test_policy if settled else None)
     same = digest_of_test_policy(splits) == test_policy

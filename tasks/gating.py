@@ -14,7 +14,7 @@ from whisper_retrain.config import DecodingConfig, ReleaseConfig
 from whisper_retrain.data.manifest import load_manifest
 from whisper_retrain.edges.clock import SystemClock
 from whisper_retrain.edges.store import write_record
-from whisper_retrain.evaluation.evaluate import evaluate as run_evaluation
+from whisper_retrain.evaluation.evaluate import evaluate_model
 from whisper_retrain.evaluation.jobs import (
     EvaluationJob,
     find_report,
@@ -73,7 +73,7 @@ def evaluate(
         logger.info("%s was scored before: nothing to transcribe", role)
     else:
         utterances = load_manifest(store(), dataset, cache_dir())
-        found = run_evaluation(
+        found = evaluate_model(
             job,
             model_folder(job.model, checkpoint),
             store(),
@@ -110,8 +110,11 @@ class Judged(Record):
     """What the gate found: all that is shown later is a view of it."""
 
     decision: Decision
+    """What the gate said."""
     scores: dict[str, ModelScores]
+    """Role -> figures with intervals."""
     differences: Artifact
+    """Where slices and terms lie."""
 
 
 @task(task_run_name="decide", **STAGE)

@@ -24,8 +24,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks.policies import LOOKUP
 from tasks.services import cache_dir, hub, recordings, report_address, store
 from whisper_retrain.config import ReleaseConfig
-from whisper_retrain.data.report import dataset_table
-from whisper_retrain.data.report import write_report as write_dataset_report
+from whisper_retrain.data.report import dataset_table, write_dataset_report
 from whisper_retrain.records import Artifact, DatasetRevision, Promotion, TrainingRun
 from whisper_retrain.release.evidence import Evidence, ReleaseJob, report_key
 from whisper_retrain.release.measured import differences_of, evaluations_of

@@ -15,8 +15,7 @@ from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.edges.clock import SystemClock
 from whisper_retrain.evaluation.jobs import load_evaluation
 from whisper_retrain.records import Promotion
-from whisper_retrain.release import outbox, rollback
-from whisper_retrain.release import promotion as release_promotion
+from whisper_retrain.release import outbox, promotion, rollback
 from whisper_retrain.release.evidence import Evidence, ReleaseJob
 from whisper_retrain.release.notifications import challenger_rejected
 from whisper_retrain.release.transaction import Edges, recover, superseded
@@ -42,9 +41,7 @@ def promote(job: ReleaseJob) -> Promotion:
     with tempfile.TemporaryDirectory(dir=cache_dir("work")) as folder:
         trial = recordings(evidence.dataset).trial(judged, job.decoding, Path(folder))
         verify = partial(verify_in_child, trial)
-        return release_promotion.promote(
-            evidence, verify, job.release, edges(), report_address(job)
-        )
+        return promotion.promote(evidence, verify, job.release, edges(), report_address(job))
 
 
 @task(task_run_name="read-back-from-{release.repo}", **LOOKUP)

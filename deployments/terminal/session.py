@@ -49,10 +49,15 @@ class Session:
     """One sitting before the embedded stack."""
 
     console: Console
+    """Where everything is printed."""
     client: SyncPrefectClient
+    """Of the Prefect server."""
     memory: PeakMemory
+    """Watched since the session began."""
     local_dir: Path
+    """Of the stack."""
     started_s: float
+    """Monotonic time."""
 
     def parameters(self, deployment: str) -> dict[str, Any]:
         """The parameters that a deployment runs with when nobody gives others."""

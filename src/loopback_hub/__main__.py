@@ -14,7 +14,7 @@ import uvicorn
 
 from loopback_hub.access import load_tokens
 from loopback_hub.app import create_app
-from loopback_hub.calls import Hub
+from loopback_hub.calls import HubState
 from loopback_hub.repos import Repos
 
 HOST = "127.0.0.1"
@@ -44,7 +44,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         bound = _bind(args.port)
-        hub = Hub(_open(args.data), load_tokens(args.tokens))
+        hub = HubState(_open(args.data), load_tokens(args.tokens))
     except (OSError, ValueError) as error:
         sys.exit(f"The Hub server cannot start: {error}")
     config = uvicorn.Config(

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from loopback_hub.answers import HubError
+from loopback_hub.answers import AnswerError
 
 
 class Identity(BaseModel):
@@ -41,16 +41,18 @@ def identify(authorization: str | None, tokens: Tokens) -> Identity | None:
         return None
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or token not in tokens:
-        raise HubError(401, "Invalid credentials in Authorization header")
+        raise AnswerError(401, "Invalid credentials in Authorization header")
     return tokens[token]
 
 
 def require_writer(identity: Identity | None, namespace: str) -> Identity:
     """Let through a write token of the namespace; 401 without a token, 403 for any other."""
     if identity is None:
-        raise HubError(401, "Invalid username or password.")
+        raise AnswerError(401, "Invalid username or password.")
     if identity.role != "write":
-        raise HubError(403, f"The token of {identity.user} is read-only: a write token is needed")
+        raise AnswerError(
+            403, f"The token of {identity.user} is read-only: a write token is needed"
+        )
     if not identity.belongs_to(namespace):
-        raise HubError(403, f"{identity.user} has no rights under the namespace {namespace}")
+        raise AnswerError(403, f"{identity.user} has no rights under the namespace {namespace}")
     return identity

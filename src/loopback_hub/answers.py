@@ -16,7 +16,7 @@ MAX_JSON_BYTES = 16 * 2**20  # a preupload of 256 files, or a README: far below 
 CHUNK_BYTES = 2**20
 
 
-class HubError(Exception):
+class AnswerError(Exception):
     """An error answer; `code` is the X-Error-Code by which the client picks its exception."""
 
     def __init__(
@@ -32,14 +32,14 @@ class HubError(Exception):
         self.headers, self.body = dict(headers or {}), body
 
 
-def bad_request(message: str) -> HubError:
+def bad_request(message: str) -> AnswerError:
     """The request itself is wrong; repeating it cannot help."""
-    return HubError(400, message)
+    return AnswerError(400, message)
 
 
 def error_answer(request: Request, error: Exception) -> Response:
-    """Turn a HubError into the body and headers that `hf_raise_for_status` reads."""
-    if not isinstance(error, HubError):
+    """Turn a AnswerError into the body and headers that `hf_raise_for_status` reads."""
+    if not isinstance(error, AnswerError):
         raise error
     line = " ".join(error.message.split())
     headers = {"X-Error-Message": line.encode("ascii", "replace").decode(), **error.headers}
@@ -56,7 +56,7 @@ async def json_body(request: Request) -> dict[str, Any]:
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_JSON_BYTES:
-            raise HubError(413, f"Request body exceeds {MAX_JSON_BYTES} bytes")
+            raise AnswerError(413, f"Request body exceeds {MAX_JSON_BYTES} bytes")
     try:
         value = json.loads(body or b"{}")
     except ValueError as error:
@@ -103,7 +103,7 @@ def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
             return None
     if start >= size or (not first and int(last) == 0):
         past_end = {"Content-Range": f"bytes */{size}"}
-        raise HubError(416, f"Range {header} lies outside {size} bytes", headers=past_end)
+        raise AnswerError(416, f"Range {header} lies outside {size} bytes", headers=past_end)
     return start, end
 
 
@@ -115,7 +115,7 @@ def file_answer(
     if request.headers.get("if-range") in (None, headers.get("ETag")):
         try:
             wanted = byte_range(request.headers.get("range"), size)
-        except HubError:
+        except AnswerError:
             content.close()
             raise
     start, end = wanted or (0, size - 1)

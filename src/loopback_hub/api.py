@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from loopback_hub import access, cards, commits, history, upload
-from loopback_hub.answers import HubError, bad_request, endpoint, json_body
+from loopback_hub.answers import AnswerError, bad_request, endpoint, json_body
 from loopback_hub.calls import (
     API,
     caller,
@@ -25,14 +25,14 @@ from loopback_hub.calls import (
     repo_to_write,
     revision,
 )
-from loopback_hub.repos import RepoId, Settings
+from loopback_hub.repos import RepoId, RepoSettings
 
 
 def whoami(request: Request) -> Response:
     """The holder of the token."""
     identity = caller(request)
     if identity is None:
-        raise HubError(401, "Invalid username or password.")
+        raise AnswerError(401, "Invalid username or password.")
     orgs = [
         {"type": "org", "name": org, "fullname": org, "roleInOrg": identity.role}
         for org in identity.orgs
@@ -59,7 +59,7 @@ def _target(request: Request, body: dict[str, Any]) -> tuple[RepoId, access.Iden
     return RepoId(kind, namespace, str(body.get("name"))), writer
 
 
-def _settings(old: Settings, body: dict[str, Any]) -> Settings:
+def _settings(old: RepoSettings, body: dict[str, Any]) -> RepoSettings:
     """Apply `visibility` and `gated` of a request."""
     change: dict[str, Any] = {key: body[key] for key in ("gated", "private") if key in body}
     if "visibility" in body:
@@ -67,7 +67,7 @@ def _settings(old: Settings, body: dict[str, Any]) -> Settings:
             raise bad_request(f"visibility must be public or private, got {body['visibility']}")
         change["private"] = body["visibility"] == "private"
     try:
-        return Settings.model_validate(old.model_dump() | change)
+        return RepoSettings.model_validate(old.model_dump() | change)
     except ValidationError as error:
         raise bad_request(f"Invalid settings: {error}") from error
 
@@ -76,13 +76,13 @@ async def create_repo(request: Request) -> Response:
     """Create a repository with one commit; 409 when it exists, on which exist_ok relies."""
     body = await json_body(request)
     repo_id, writer = _target(request, body)
-    settings = _settings(Settings(), body)
+    settings = _settings(RepoSettings(), body)
     url = f"{endpoint(request)}/{repo_id.web_path}"
 
     def create() -> None:
         repos = hub(request).repos
         if repos.find(repo_id):
-            raise HubError(409, f"You already created this repo: {repo_id.full_name}", url=url)
+            raise AnswerError(409, f"You already created this repo: {repo_id.full_name}", url=url)
         draft = repos.draft(repo_id, settings)
         commits.first_commit(draft, upload.ATTRIBUTES, writer.user)
         repos.publish(draft)

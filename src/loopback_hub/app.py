@@ -17,8 +17,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from loopback_hub import __version__, api, browse, pages, transfers, upload
-from loopback_hub.answers import HubError, error_answer
-from loopback_hub.calls import Hub, caller, repo_not_found
+from loopback_hub.answers import AnswerError, error_answer
+from loopback_hub.calls import HubState, caller, repo_not_found
 
 LOG = logging.getLogger("loopback_hub")
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -26,7 +26,7 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 LOOPBACK_HOSTS = ["127.0.0.1", "localhost"]
 
 
-def create_app(hub: Hub) -> ASGIApp:
+def create_app(hub: HubState) -> ASGIApp:
     """The application that serves one data folder."""
     app = Starlette(
         routes=[
@@ -41,7 +41,7 @@ def create_app(hub: Hub) -> ASGIApp:
             *pages.ROUTES,
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_HOSTS)],
-        exception_handlers={HubError: error_answer, OSError: storage_error, 404: unsupported},
+        exception_handlers={AnswerError: error_answer, OSError: storage_error, 404: unsupported},
     )
     app.state.hub = hub
     return RawPaths(app)
@@ -71,7 +71,7 @@ def storage_error(request: Request, error: Exception) -> Response:
     if getattr(error, "errno", None) not in DISK_FULL:
         raise error
     LOG.error("storage error: %s", error)
-    return error_answer(request, HubError(507, f"The Hub server cannot store this: {error}"))
+    return error_answer(request, AnswerError(507, f"The Hub server cannot store this: {error}"))
 
 
 class RawPaths:

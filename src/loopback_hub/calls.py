@@ -9,23 +9,23 @@ from urllib.parse import unquote
 from starlette.requests import Request
 
 from loopback_hub import access
-from loopback_hub.answers import HubError
+from loopback_hub.answers import AnswerError
 from loopback_hub.repos import Repo, RepoId, Repos
 
 API = "/api/{kind}/{ns}/{name}"  # the prefix of every route over one repository
 
 
 @dataclass(frozen=True)
-class Hub:
+class HubState:
     """What the server holds while it runs."""
 
     repos: Repos
     tokens: access.Tokens
 
 
-def hub(request: Request) -> Hub:
+def hub(request: Request) -> HubState:
     """The server's state."""
-    state: Hub = request.app.state.hub
+    state: HubState = request.app.state.hub
     return state
 
 
@@ -49,7 +49,7 @@ def repo_to_read(request: Request) -> Repo:
     identity, repo = caller(request), None
     try:
         repo = hub(request).repos.find(_repo_id(request))
-    except HubError as invalid_name:
+    except AnswerError as invalid_name:
         raise repo_not_found(identity) from invalid_name
     if repo is None or (repo.settings().private and not is_member(identity, repo)):
         raise repo_not_found(identity)
@@ -61,7 +61,7 @@ def repo_to_download(request: Request) -> Repo:
     repo, identity = repo_to_read(request), caller(request)
     if repo.settings().gated and not is_member(identity, repo):
         message = f"Access to {repo.id.kind.removesuffix('s')} {repo.id.full_name} is restricted"
-        raise HubError(403 if identity else 401, message, "GatedRepo")
+        raise AnswerError(403 if identity else 401, message, "GatedRepo")
     return repo
 
 
@@ -71,10 +71,10 @@ def repo_to_write(request: Request) -> tuple[Repo, access.Identity]:
     return repo, access.require_writer(caller(request), repo.id.namespace)
 
 
-def repo_not_found(identity: access.Identity | None) -> HubError:
+def repo_not_found(identity: access.Identity | None) -> AnswerError:
     """Missing, or hidden from this caller: the answer is the same."""
     message = "Repository not found" if identity else "Invalid username or password."
-    return HubError(404 if identity else 401, message, "RepoNotFound")
+    return AnswerError(404 if identity else 401, message, "RepoNotFound")
 
 
 def is_member(identity: access.Identity | None, repo: Repo) -> bool:

@@ -19,8 +19,8 @@ from dulwich.repo import Repo as GitRepo
 from pydantic import BaseModel, Field
 
 from loopback_hub import history
-from loopback_hub.answers import HubError, bad_request
-from loopback_hub.lfs import Pointer
+from loopback_hub.answers import AnswerError, bad_request
+from loopback_hub.lfs import LfsPointer
 from loopback_hub.repos import Repo
 
 MAX_REGULAR_BYTES = 10 * 2**20  # the Hub's own bound on files kept in git itself
@@ -52,7 +52,7 @@ class LfsLine(BaseModel):
 
 
 @dataclass(frozen=True)
-class Change:
+class PathChange:
     """One operation of a commit: put `oid` at `path`, or with none remove the file or folder."""
 
     path: str
@@ -60,7 +60,7 @@ class Change:
     is_folder: bool = False
 
 
-def put_file(repo: Repo, line: FileLine) -> Change:
+def put_file(repo: Repo, line: FileLine) -> PathChange:
     """Store a small file's bytes; nothing refers to them until the commit is made."""
     if line.encoding != "base64":
         raise bad_request(f"Encoding of {line.path} must be base64, got {line.encoding}")
@@ -70,17 +70,17 @@ def put_file(repo: Repo, line: FileLine) -> Change:
         raise bad_request(f"Content of {line.path} is not base64: {error}") from error
     if len(content) > MAX_REGULAR_BYTES:
         raise bad_request(f"{line.path} has over {MAX_REGULAR_BYTES} bytes: upload it with LFS")
-    return Change(clean_path(line.path), _store(repo, content))
+    return PathChange(clean_path(line.path), _store(repo, content))
 
 
-def put_lfs_file(repo: Repo, line: LfsLine) -> Change:
+def put_lfs_file(repo: Repo, line: LfsLine) -> PathChange:
     """Point to a large file that must already be here; 400 when it isn't."""
     size = repo.lfs.size(line.oid)
     if size is None:
         raise bad_request(f"LFS object {line.oid} of {line.path} has not been uploaded")
     if line.size not in (None, size):
         raise bad_request(f"{line.path} has {size} bytes, the commit says {line.size}")
-    return Change(clean_path(line.path), _store(repo, Pointer(line.oid, size).encode()))
+    return PathChange(clean_path(line.path), _store(repo, LfsPointer(line.oid, size).encode()))
 
 
 def clean_path(path: str) -> str:
@@ -98,7 +98,9 @@ def _store(repo: Repo, content: bytes) -> ObjectID:
     return blob.id
 
 
-def commit(repo: Repo, branch: str, header: Header, changes: Sequence[Change], author: str) -> str:
+def commit(
+    repo: Repo, branch: str, header: Header, changes: Sequence[PathChange], author: str
+) -> str:
     """Apply all changes as one commit and return its id.
 
     412 when `parent_commit` (possibly shortened) is no longer the head of the branch.
@@ -107,7 +109,7 @@ def commit(repo: Repo, branch: str, header: Header, changes: Sequence[Change], a
     with repo.lock, repo.git() as git:
         head = git.refs.as_dict().get(ref)
         if head is None:
-            raise HubError(404, f"Invalid rev id: {branch} is no branch", "RevisionNotFound")
+            raise AnswerError(404, f"Invalid rev id: {branch} is no branch", "RevisionNotFound")
         if header.parent_commit and not head.startswith(header.parent_commit.lower().encode()):
             raise _moved()
         files = _apply(git, head, changes)
@@ -130,12 +132,12 @@ def first_commit(repo: Repo, attributes: str, author: str) -> None:
         git.refs.add_if_new(Ref(history.BRANCHES + b"main"), new.id)
 
 
-def _moved() -> HubError:
-    return HubError(412, "A commit has happened since. Please refresh and try again.")
+def _moved() -> AnswerError:
+    return AnswerError(412, "A commit has happened since. Please refresh and try again.")
 
 
 def _apply(
-    git: GitRepo, head: ObjectID, changes: Sequence[Change]
+    git: GitRepo, head: ObjectID, changes: Sequence[PathChange]
 ) -> dict[bytes, tuple[int, ObjectID]]:
     """Files of the new commit: those of `head` with the changes applied in order."""
     parent = history.resolve(git, head.decode())
@@ -198,17 +200,17 @@ def _add(git: GitRepo, prefix: bytes, name: str, oid: ObjectID) -> None:
     except RefFormatError as error:
         raise bad_request(f"Invalid name of a branch or tag: {name!r}") from error
     except OSError as error:  # `a` beside `a/b`: one would be both a file and a folder
-        raise HubError(409, f"{name} conflicts with an existing branch or tag") from error
+        raise AnswerError(409, f"{name} conflicts with an existing branch or tag") from error
     if not added:
-        raise HubError(409, f"Reference already exists: {(prefix + name.encode()).decode()}")
+        raise AnswerError(409, f"Reference already exists: {(prefix + name.encode()).decode()}")
 
 
 def delete_ref(repo: Repo, prefix: bytes, name: str) -> None:
     """Delete a branch or tag; 404 when there is none, 403 for the main branch."""
     ref = Ref(prefix + name.encode())
     if ref == history.BRANCHES + b"main":
-        raise HubError(403, "The branch main cannot be deleted")
+        raise AnswerError(403, "The branch main cannot be deleted")
     with repo.lock, repo.git() as git:
         if ref not in git.refs.as_dict():
-            raise HubError(404, f"Invalid rev id: {name}", "RevisionNotFound")
+            raise AnswerError(404, f"Invalid rev id: {name}", "RevisionNotFound")
         git.refs.remove_if_equals(ref, None)

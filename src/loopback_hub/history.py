@@ -17,8 +17,8 @@ from dulwich.objects import Commit, ObjectID
 from dulwich.refs import Ref
 from dulwich.repo import Repo as GitRepo
 
-from loopback_hub.answers import HubError
-from loopback_hub.lfs import MAX_POINTER_BYTES, Pointer
+from loopback_hub.answers import AnswerError
+from loopback_hub.lfs import MAX_POINTER_BYTES, LfsPointer
 
 BRANCHES, TAGS = b"refs/heads/", b"refs/tags/"
 
@@ -31,7 +31,7 @@ class Entry:
     oid: str
     size_bytes: int
     is_folder: bool = False
-    pointer: Pointer | None = None
+    pointer: LfsPointer | None = None
 
 
 def resolve(git: GitRepo, revision: str) -> Commit:
@@ -45,13 +45,13 @@ def resolve(git: GitRepo, revision: str) -> Commit:
         found = list(git.object_store.iter_prefix(name))
         if len(found) == 1:
             return _commit(git, found[0], revision)
-    raise HubError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+    raise AnswerError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
 
 
 def _commit(git: GitRepo, oid: ObjectID, revision: str) -> Commit:
     target = peel_sha(git.object_store, oid)[1]
     if not isinstance(target, Commit):
-        raise HubError(404, f"Invalid rev id: {revision} is no commit", "RevisionNotFound")
+        raise AnswerError(404, f"Invalid rev id: {revision} is no commit", "RevisionNotFound")
     return target
 
 
@@ -135,9 +135,9 @@ def entry(git: GitRepo, commit: Commit, path: str) -> Entry | None:
     return found and _entry(git, path, *found)
 
 
-def entry_not_found(path: str, commit: Commit) -> HubError:
+def entry_not_found(path: str, commit: Commit) -> AnswerError:
     """404 EntryNotFound; with X-Repo-Commit, by which the client caches the absence."""
-    return HubError(
+    return AnswerError(
         404, f"{path} does not exist", "EntryNotFound", {"X-Repo-Commit": commit_id(commit)}
     )
 
@@ -178,5 +178,5 @@ def _entry(git: GitRepo, path: str, mode: int, oid: ObjectID) -> Entry:
     if stat.S_ISDIR(mode):
         return Entry(path, oid.decode(), 0, is_folder=True)
     blob = git.object_store.get_raw(oid)[1]
-    pointer = Pointer.decode(blob) if len(blob) <= MAX_POINTER_BYTES else None
+    pointer = LfsPointer.decode(blob) if len(blob) <= MAX_POINTER_BYTES else None
     return Entry(path, oid.decode(), pointer.size if pointer else len(blob), pointer=pointer)

@@ -21,7 +21,7 @@ _POINTER = re.compile(
 
 
 @dataclass(frozen=True)
-class Pointer:
+class LfsPointer:
     """What git stores in place of a large file."""
 
     sha256: str
@@ -35,10 +35,10 @@ class Pointer:
         ).encode()
 
     @staticmethod
-    def decode(blob: bytes) -> "Pointer | None":
+    def decode(blob: bytes) -> "LfsPointer | None":
         """Read a pointer file; None when the blob is ordinary content."""
         match = _POINTER.fullmatch(blob) if len(blob) <= MAX_POINTER_BYTES else None
-        return match and Pointer(match[1].decode(), int(match[2]))
+        return match and LfsPointer(match[1].decode(), int(match[2]))
 
 
 class LfsStore:
@@ -64,7 +64,7 @@ class LfsStore:
 class Incoming:
     """A large file on its way in: hashed while written, kept only if it is what was announced."""
 
-    def __init__(self, tmp: Path, expected: Pointer) -> None:
+    def __init__(self, tmp: Path, expected: LfsPointer) -> None:
         handle, name = tempfile.mkstemp(dir=tmp, prefix="lfs-")
         self._file, self._path = os.fdopen(handle, "wb"), Path(name)
         self._expected, self._hash, self._size = expected, hashlib.sha256(), 0
@@ -79,7 +79,7 @@ class Incoming:
 
     def keep(self, store: LfsStore) -> None:
         """Check size and digest, then make the file appear in the store at once."""
-        got = Pointer(self._hash.hexdigest(), self._size)
+        got = LfsPointer(self._hash.hexdigest(), self._size)
         if got != self._expected:
             raise bad_request(f"Upload is not what was announced: {self._expected}, got {got}")
         self._file.flush()

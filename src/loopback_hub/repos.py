@@ -20,14 +20,14 @@ from typing import Literal
 from dulwich.repo import Repo as GitRepo
 from pydantic import BaseModel, ConfigDict, Field
 
-from loopback_hub.answers import HubError, bad_request
+from loopback_hub.answers import AnswerError, bad_request
 from loopback_hub.lfs import LfsStore
 
 KINDS = ("models", "datasets")
 RESERVED_NAMESPACES = frozenset({"api", "datasets", "models", "spaces", "lfs"})
 
 
-class Settings(BaseModel):
+class RepoSettings(BaseModel):
     """hub.json: what the Hub knows of a repository besides its git history."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -88,9 +88,9 @@ class Repo:
         """Its large files."""
         return LfsStore(self.folder / "lfs")
 
-    def settings(self) -> Settings:
+    def settings(self) -> RepoSettings:
         """Read hub.json."""
-        return Settings.model_validate_json((self.folder / "hub.json").read_text("utf-8"))
+        return RepoSettings.model_validate_json((self.folder / "hub.json").read_text("utf-8"))
 
 
 class Repos:
@@ -117,7 +117,7 @@ class Repos:
             for folder in sorted((self._data / kind).glob("*/*.git"))
         ]
 
-    def draft(self, repo_id: RepoId, settings: Settings) -> Repo:
+    def draft(self, repo_id: RepoId, settings: RepoSettings) -> Repo:
         """An empty repository outside the listing, to be filled and then handed to `publish`."""
         if repo_id.namespace in RESERVED_NAMESPACES:
             raise bad_request(f"The namespace {repo_id.namespace} is reserved")
@@ -137,7 +137,9 @@ class Repos:
             shutil.rmtree(draft.folder, ignore_errors=True)
             if not target.exists():
                 raise
-            raise HubError(409, f"You already created this repo: {draft.id.full_name}") from error
+            raise AnswerError(
+                409, f"You already created this repo: {draft.id.full_name}"
+            ) from error
 
     def delete(self, repo: Repo) -> None:
         """Take a repository out of the listing at once, then remove its files."""
@@ -146,7 +148,7 @@ class Repos:
             repo.folder.rename(grave)
         shutil.rmtree(grave, ignore_errors=True)
 
-    def change(self, repo: Repo, settings: Settings) -> None:
+    def change(self, repo: Repo, settings: RepoSettings) -> None:
         """Replace hub.json."""
         draft = self.tmp / f"settings-{secrets.token_hex(8)}"
         draft.write_text(settings.model_dump_json(indent=2), "utf-8")

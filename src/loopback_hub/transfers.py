@@ -19,7 +19,7 @@ from starlette.routing import Route
 from loopback_hub import history
 from loopback_hub.answers import (
     CHUNK_BYTES,
-    HubError,
+    AnswerError,
     bad_request,
     endpoint,
     file_answer,
@@ -32,7 +32,7 @@ from loopback_hub.calls import (
     repo_to_write,
     revision,
 )
-from loopback_hub.lfs import Incoming, Pointer, sign
+from loopback_hub.lfs import Incoming, LfsPointer, sign
 from loopback_hub.repos import Repo, RepoId
 
 UPLOAD_URL_LIFETIME_S = 24 * 3600
@@ -66,7 +66,7 @@ def resolve(request: Request) -> Response:
     try:
         file = repo.lfs.path(entry.pointer.sha256).open("rb")
     except FileNotFoundError as error:
-        raise HubError(500, f"LFS object {entry.pointer.sha256} of {path} is missing") from error
+        raise AnswerError(500, f"LFS object {entry.pointer.sha256} of {path} is missing") from error
     return file_answer(request, file, entry.size_bytes, headers)
 
 
@@ -88,14 +88,14 @@ async def lfs_batch(request: Request) -> Response:
     if body.get("hash_algo", "sha256") != "sha256":
         raise bad_request(f"LFS files are named by sha256, not by {body['hash_algo']}")
     try:
-        wanted = [Pointer(str(o["oid"]), int(o["size"])) for o in body["objects"]]
+        wanted = [LfsPointer(str(o["oid"]), int(o["size"])) for o in body["objects"]]
     except (KeyError, TypeError, ValueError) as error:
         raise bad_request(f"Each LFS object needs oid and size: {error!r}") from error
     objects = [_batch_item(request, repo, pointer) for pointer in wanted]
     return JSONResponse({"transfer": "basic", "objects": objects, "hash_algo": "sha256"})
 
 
-def _batch_item(request: Request, repo: Repo, wanted: Pointer) -> dict[str, Any]:
+def _batch_item(request: Request, repo: Repo, wanted: LfsPointer) -> dict[str, Any]:
     item: dict[str, Any] = {"oid": wanted.sha256, "size": wanted.size, "authenticated": True}
     if repo.lfs.size(wanted.sha256) == wanted.size:
         return item
@@ -108,7 +108,7 @@ def _batch_item(request: Request, repo: Repo, wanted: Pointer) -> dict[str, Any]
     return {**item, "actions": {"upload": {"href": upload}, "verify": {"href": verify}}}
 
 
-def _signature(request: Request, repo_id: RepoId, file: Pointer, expires: int) -> str:
+def _signature(request: Request, repo_id: RepoId, file: LfsPointer, expires: int) -> str:
     parts = (repo_id.kind, repo_id.full_name, file.sha256, file.size, expires)
     return sign(hub(request).repos.secret, *parts)
 
@@ -131,22 +131,22 @@ async def lfs_upload(request: Request) -> Response:
     return Response(headers={"ETag": f'"{expected.sha256}"'})
 
 
-def _signed_target(request: Request) -> tuple[Repo, Pointer]:
+def _signed_target(request: Request) -> tuple[Repo, LfsPointer]:
     """What a signed URL allows to be uploaded; 403 when it is forged or too old."""
     path, query = request.path_params, request.query_params
     try:
-        file = Pointer(path["oid"], int(query["size"]))
+        file = LfsPointer(path["oid"], int(query["size"]))
         expires, repo_id = int(query["expires"]), RepoId(path["kind"], path["ns"], path["name"])
     except (KeyError, ValueError) as error:
-        raise HubError(403, f"Not a signed upload URL: {error!r}") from error
+        raise AnswerError(403, f"Not a signed upload URL: {error!r}") from error
     expected = _signature(request, repo_id, file, expires)
     if not secrets.compare_digest(query.get("signature", ""), expected):
-        raise HubError(403, "The signature of the upload URL is wrong")
+        raise AnswerError(403, "The signature of the upload URL is wrong")
     if expires < time.time():
-        raise HubError(403, "The upload URL has expired: start the upload again")
+        raise AnswerError(403, "The upload URL has expired: start the upload again")
     repo = hub(request).repos.find(repo_id)
     if repo is None:
-        raise HubError(404, "Repository not found", "RepoNotFound")
+        raise AnswerError(404, "Repository not found", "RepoNotFound")
     return repo, file
 
 
@@ -156,7 +156,9 @@ async def lfs_verify(request: Request) -> Response:
     body = await json_body(request)
     size = repo.lfs.size(str(body.get("oid")))
     if size is None or size != body.get("size"):
-        raise HubError(404, f"LFS object {body.get('oid')} with {body.get('size')} bytes not found")
+        raise AnswerError(
+            404, f"LFS object {body.get('oid')} with {body.get('size')} bytes not found"
+        )
     return JSONResponse({"ok": True})
 
 

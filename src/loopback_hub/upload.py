@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from loopback_hub import commits, history
-from loopback_hub.answers import HubError, bad_request, endpoint, json_body
+from loopback_hub.answers import AnswerError, bad_request, endpoint, json_body
 from loopback_hub.calls import API, repo_to_write, revision
 from loopback_hub.repos import Repo
 
@@ -112,21 +112,21 @@ async def _lines(request: Request) -> AsyncIterator[bytes]:
             if line.strip():
                 yield line
         if len(buffer) > MAX_LINE_BYTES:
-            raise HubError(413, f"A line of a commit exceeds {MAX_LINE_BYTES} bytes: use LFS")
+            raise AnswerError(413, f"A line of a commit exceeds {MAX_LINE_BYTES} bytes: use LFS")
     if buffer.strip():
         yield bytes(buffer)
 
 
-def _change(repo: Repo, key: str, value: dict[str, Any]) -> commits.Change:
+def _change(repo: Repo, key: str, value: dict[str, Any]) -> commits.PathChange:
     match key:
         case "file":
             return commits.put_file(repo, commits.FileLine.model_validate(value))
         case "lfsFile":
             return commits.put_lfs_file(repo, commits.LfsLine.model_validate(value))
         case "deletedFile":
-            return commits.Change(commits.clean_path(value["path"]))
+            return commits.PathChange(commits.clean_path(value["path"]))
         case "deletedFolder":
-            return commits.Change(commits.clean_path(value["path"].rstrip("/")), is_folder=True)
+            return commits.PathChange(commits.clean_path(value["path"].rstrip("/")), is_folder=True)
         case _:
             raise bad_request(f"Unknown operation in commit: {key}")
 

@@ -45,8 +45,11 @@ class ModelJob(Job):
     version: ClassVar[str] = "v1"
 
     name: str
+    """What it is called in logs and reports: its role."""
     repo: str
+    """On the Hub."""
     revision: str
+    """Its commit, 40 hex digits."""
 
 
 def model_files(directory: Path) -> list[Path]:

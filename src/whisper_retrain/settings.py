@@ -28,6 +28,7 @@ class Settings(BaseSettings):
         default=Path(".local/cache"), description="Local cache of downloaded artifacts."
     )
     cache_max_bytes: int = Field(default=20 * 2**30, ge=2**20)
+    """Cap of the local cache of audio shards."""
     local_dir: Path = Field(
         default=Path(".local"), description="Data of the embedded stack and of the demo."
     )

@@ -18,7 +18,7 @@ from whisper_retrain.config import DatasetConfig, DatasetSource, SplitPolicy, Va
 from whisper_retrain.data.curate import Before, Curated, curate, reasons
 from whisper_retrain.data.manifest import Utterance, digest_of_test_set, manifest_digest
 from whisper_retrain.data.recordings import Recording, text_or_none
-from whisper_retrain.data.review import Review, parse_review
+from whisper_retrain.data.review import ReviewFile, parse_review
 from whisper_retrain.data.splits import digest_of_test_policy
 from whisper_retrain.data.validation import Quarantined, label_id_counter
 from whisper_retrain.errors import InputError
@@ -268,7 +268,7 @@ def only_fault(
     row: Recording, bounds: ValidationBounds | None = None, **review: object
 ) -> Quarantined | None:
     of = config().model_copy(update={"bounds": bounds or ValidationBounds()})
-    found = curate([*corpus(), row], of, Before(), COUNT, Review(**review))
+    found = curate([*corpus(), row], of, Before(), COUNT, ReviewFile(**review))
     return next((q for q in found.quarantined if q.utterance == row.key), None)
 
 
@@ -353,7 +353,7 @@ def test_a_person_may_exclude_and_correct() -> None:
     assert fault is not None
     assert fault.reason == "excluded-by-review"
     rows = [*corpus(), recording(9_000, "s-new", "rong words")]
-    review = Review(corrected={"main/9000": "Right words."})
+    review = ReviewFile(corrected={"main/9000": "Right words."})
     found = curate(rows, config(disjoint="none"), Before(), COUNT, review)
     corrected = next(u for u in found.utterances if u.id == "main/9000")
     assert (corrected.reference, corrected.phrase, corrected.note) == (
@@ -368,7 +368,7 @@ def test_a_person_may_mend_the_test_set_which_is_named() -> None:
     first = curate(corpus(), of, Before(), COUNT)
     one, other, *_ = sorted(by_id(first, "test"))
     train = next(iter(by_id(first, "train").values()))
-    review = Review(excluded=frozenset({one}), corrected={other: train.reference})
+    review = ReviewFile(excluded=frozenset({one}), corrected={other: train.reference})
     second = curate(corpus(), of, before(first, of), COUNT, review)
     assert held_out_digest(second) != held_out_digest(first)
     assert second.notices == [
@@ -380,7 +380,7 @@ def test_a_person_may_mend_the_test_set_which_is_named() -> None:
 
 
 def test_a_review_of_what_is_not_there_is_named() -> None:
-    found = curate(corpus(), config(), Before(), COUNT, Review(kept=frozenset({"main/nobody"})))
+    found = curate(corpus(), config(), Before(), COUNT, ReviewFile(kept=frozenset({"main/nobody"})))
     assert found.notices == ["review-unknown: main/nobody is in no source"]
 
 

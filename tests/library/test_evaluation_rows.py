@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.fixtures.evaluation import make_evaluation
-from whisper_retrain.evaluation.probes import Probe, Speech, judge, make_probes, run_probes
+from whisper_retrain.evaluation.probes import Probe, ProbeSource, judge, make_probes, run_probes
 from whisper_retrain.evaluation.rows import rows_digest, rows_from_parquet, rows_to_parquet
 from whisper_retrain.evaluation.transcriber import Transcript
 from whisper_retrain.records import Counts, total
@@ -47,7 +47,7 @@ def test_a_report_adds_up() -> None:
 
 
 SPEECH = [
-    Speech(np.full(16_000 * seconds, 0.1, dtype=np.float32), "my cough is heavy")
+    ProbeSource(np.full(16_000 * seconds, 0.1, dtype=np.float32), "my cough is heavy")
     for seconds in (2, 3)
 ]
 

@@ -14,7 +14,7 @@ from whisper_retrain.config import DecodingConfig
 from whisper_retrain.edges.store import S3Store
 from whisper_retrain.errors import InputError, IntegrityError
 from whisper_retrain.evaluation import jobs
-from whisper_retrain.evaluation.evaluate import evaluate
+from whisper_retrain.evaluation.evaluate import evaluate_model
 from whisper_retrain.evaluation.jobs import find_report, load_evaluation, plan_evaluation
 from whisper_retrain.evaluation.transcription import estimate_snr_db, heartbeat
 from whisper_retrain.evaluation.transformers_runtime import (
@@ -40,7 +40,7 @@ def test_a_report_is_made_once_and_found_under_any_name(
     job = plan_evaluation(MODEL, "te" * 32, DECODING)
     assert find_report(s3_store, job) is None
     seen: list[tuple[int, int, str]] = []
-    report = evaluate(
+    report = evaluate_model(
         job, model_dir, s3_store, tone, UTTERANCES, lambda *step: seen.append(step), device="cpu"
     )
     assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
@@ -52,7 +52,7 @@ def test_a_report_is_made_once_and_found_under_any_name(
         name="champion", model_digest=MODEL.model_digest, repo="demo/a", revision="f" * 40
     )
     crowned = plan_evaluation(champion, "te" * 32, DECODING)
-    again = evaluate(crowned, tmp_path / "no model here", s3_store, tone, UTTERANCES)
+    again = evaluate_model(crowned, tmp_path / "no model here", s3_store, tone, UTTERANCES)
     assert again.model == champion
     assert again.words == report.words
     loaded = load_evaluation(s3_store, again)
@@ -63,7 +63,7 @@ def test_a_rerun_transcribes_only_the_shards_that_are_missing(
     s3_store: S3Store, model_dir: Path
 ) -> None:
     job = plan_evaluation(MODEL, "te" * 32, DECODING)
-    whole = evaluate(job, model_dir, s3_store, tone, UTTERANCES, device="cpu")
+    whole = evaluate_model(job, model_dir, s3_store, tone, UTTERANCES, device="cpu")
     rows = load_evaluation(s3_store, whole).rows
     s3_store.delete(job.record_key)
     s3_store.delete(f"{job.transcripts}shard-00001.json")
@@ -73,7 +73,7 @@ def test_a_rerun_transcribes_only_the_shards_that_are_missing(
         heard.append(utterance.id)
         return tone(utterance)
 
-    again = evaluate(job, model_dir, s3_store, listen, UTTERANCES, device="cpu")
+    again = evaluate_model(job, model_dir, s3_store, listen, UTTERANCES, device="cpu")
     assert sorted(heard) == ["u00000", "u00001", "u00002", "u00003"]  # the shortest come last
     assert load_evaluation(s3_store, again).rows == rows
 
@@ -113,14 +113,14 @@ def test_whatever_else_can_change_a_report_is_part_of_its_key_and_kept_in_it(
 
 def test_edited_rows_are_not_loaded(s3_store: S3Store, model_dir: Path) -> None:
     job = plan_evaluation(MODEL, "te" * 32, DECODING)
-    report = evaluate(job, model_dir, s3_store, tone, UTTERANCES[:3], device="cpu")
+    report = evaluate_model(job, model_dir, s3_store, tone, UTTERANCES[:3], device="cpu")
     with pytest.raises(IntegrityError, match="not those that the report was made from"):
         load_evaluation(s3_store, report.model_copy(update={"rows_digest": "0" * 64}))
 
 
 def test_an_empty_test_set_is_refused(s3_store: S3Store, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="test set is empty"):
-        evaluate(a_job(), tmp_path, s3_store, tone, [])
+        evaluate_model(a_job(), tmp_path, s3_store, tone, [])
 
 
 def test_a_random_model_runs_away_and_is_bounded_by_duration(model_dir: Path) -> None:

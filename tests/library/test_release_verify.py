@@ -28,7 +28,7 @@ from whisper_retrain.release import verify
 from whisper_retrain.release.promotion import promote
 from whisper_retrain.release.transaction import Edges
 from whisper_retrain.release.verify import (
-    Judged,
+    JudgedText,
     Trial,
     load_in_child,
     read_mono,
@@ -78,11 +78,11 @@ def dictation(recordings: list[Path], tmp_path_factory: pytest.TempPathFactory) 
     return path
 
 
-def judged(model: Path, paths: Sequence[Path], decoding: DecodingConfig) -> tuple[Judged, ...]:
+def judged(model: Path, paths: Sequence[Path], decoding: DecodingConfig) -> tuple[JudgedText, ...]:
     """The recordings with the texts that the gate's Transcriber gives, in one batch."""
     heard = load_transcriber(model, decoding, "cpu").transcribe([read_mono(p) for p in paths])
     return tuple(
-        Judged(id=path.stem, audio=str(path), text=one.text)
+        JudgedText(id=path.stem, audio=str(path), text=one.text)
         for path, one in zip(paths, heard, strict=True)
     )
 
@@ -142,7 +142,7 @@ def test_only_batches_precision_and_the_bound_explain_another_text(
         def transcribe(self, audios: Sequence[object]) -> list[Transcript]:
             return [alone for _ in audios]
 
-    judged_otherwise = Judged(id="u", audio=str(recordings[0]), text="three pillows")
+    judged_otherwise = JudgedText(id="u", audio=str(recordings[0]), text="three pillows")
     assert verify._explained(Alone(), judged_otherwise, "two pillows") == outcome
 
 

@@ -24,7 +24,7 @@ from whisper_retrain.gate.terms import TermChange
 from whisper_retrain.history.cases import Case, load_cases, replay
 from whisper_retrain.history.looks import enter_look
 from whisper_retrain.history.retrainings import latest_retraining, promoted_evidence
-from whisper_retrain.records import Pair
+from whisper_retrain.records import Pair, SplitState
 from whisper_retrain.release.measured import differences_of
 from whisper_retrain.release.outbox import pending
 from whisper_retrain.release.transaction import begun, champions, promoted
@@ -111,6 +111,25 @@ def test_the_two_sides_load_by_the_names_that_they_had() -> None:
     values["guard"] = [values["champion"], values["challenger"]]
     case = Case.model_validate_json(json.dumps(values))
     assert case.guard == Pair(champion=case.champion, challenger=case.challenger)
+
+
+def test_a_dataset_revision_keeps_its_digest_though_its_split_state_has_a_type(
+    store: S3Store,
+) -> None:
+    last = latest_retraining(store, RELEASE)
+    assert last is not None
+    stored = json.loads(last.evidence.dataset.model_dump_json())["split_state"]
+    flat = {"speaker": "8f", "test_policy": "aa", "shards": "1-decoding-1"}
+    state = SplitState.model_validate(flat)
+    assert (state.cuts, state.test_policy, state.shards) == (
+        {"speaker": "8f"},
+        "aa",
+        flat["shards"],
+    )
+    assert state.model_dump(mode="json") == flat
+    assert SplitState().model_dump(mode="json") == {}
+    assert SplitState.model_validate(stored).model_dump(mode="json") == stored
+    assert last.evidence.run.dataset_digest == last.evidence.dataset.digest
 
 
 def test_looks_go_on_being_counted(store: S3Store) -> None:

@@ -23,7 +23,7 @@ def test_tiny_en_learns_medical_speech_of_unheard_voices(
         settings=(("learning_rate", 1e-4),),
     )
     model, labels, speech = recipes.prepared(order, folder)
-    heard = recipes.Speech(speech.train, speech.validation[::5], speech.audio)
+    heard = recipes.TrainingSpeech(speech.train, speech.validation[::5], speech.audio)
     before = recipes.scored(model, labels, heard)
     recipes.train_ours(order, model.train(), labels, speech)
     after = recipes.scored(model, labels, heard)

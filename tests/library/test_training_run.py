@@ -28,9 +28,9 @@ from whisper_retrain.training.devices import Device
 from whisper_retrain.training.fine_tuning import Surroundings, train
 from whisper_retrain.training.job import TrainingJob
 from whisper_retrain.training.progress import Progress, Reporter
-from whisper_retrain.training.speech import Speech
+from whisper_retrain.training.speech import TrainingSpeech
 
-SPEECH = Speech(spoken(40, seed=1), spoken(8, seed=2), hear)
+SPEECH = TrainingSpeech(spoken(40, seed=1), spoken(8, seed=2), hear)
 
 
 class Rig:
@@ -48,7 +48,7 @@ class Rig:
         self,
         job: TrainingJob,
         machine: str = "here",
-        speech: Speech = SPEECH,
+        speech: TrainingSpeech = SPEECH,
         stopping: Callable[[], bool] = bool,
         store: Any = None,
         patience_s: float = 0.1,
@@ -304,10 +304,10 @@ def test_divergence_says_where_and_keeps_the_best(
 
 def test_unusable_utterances_are_counted_and_an_empty_split_refused(rig: Rig) -> None:
     empty = Spoken("empty", "", 1.0)
-    speech = Speech([*SPEECH.train, empty], SPEECH.validation, hear)
+    speech = TrainingSpeech([*SPEECH.train, empty], SPEECH.validation, hear)
     assert rig.train(rig.job(), speech=speech).dropped == {"no label ids": 1}
     with pytest.raises(InputError, match="train split"):
-        rig.train(rig.job(seed=3), speech=Speech([empty], SPEECH.validation, hear))
+        rig.train(rig.job(seed=3), speech=TrainingSpeech([empty], SPEECH.validation, hear))
 
 
 @pytest.mark.parametrize(

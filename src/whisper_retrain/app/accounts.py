@@ -37,7 +37,9 @@ class Person:
     """Somebody who is signed in."""
 
     name: str
+    """Of the account."""
     role: Role
+    """What the person may do."""
 
     def may(self, role: Role) -> bool:
         """Whether the person has this role or a higher one."""

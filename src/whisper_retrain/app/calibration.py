@@ -29,7 +29,9 @@ class Observation:
     """A word that a model wrote, and whether the reference has it there."""
 
     probability: float
+    """That the model gave the word, 0 to 1."""
     right: bool
+    """Whether the reference has the word there."""
 
 
 class Calibration(Record):
@@ -40,9 +42,13 @@ class Calibration(Record):
     check_below: float
     """Probability below which a word is marked; 0 marks nothing."""
     marked: int
+    """Words below that probability."""
     marked_wrong: int
+    """Those of them that were wrong."""
     unmarked: int
+    """The other words."""
     unmarked_wrong: int
+    """Those of them that were wrong."""
     error: float
     """Expected calibration error (Naeini et al. 2015) of the map, ten bins, a fraction."""
 

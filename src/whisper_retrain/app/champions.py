@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whisper_retrain.config import ReleaseConfig
-from whisper_retrain.data.latest import history as revisions_up_to
+from whisper_retrain.data.latest import revisions_up_to
 from whisper_retrain.data.manifest import load_manifest
 from whisper_retrain.edges.hub import Hub
 from whisper_retrain.edges.store import ObjectStore, read_record

@@ -47,7 +47,9 @@ class Corrections:
     items: dict[str, Correction] = field(default_factory=dict)
     """By id, the oldest first; withdrawn ones are gone."""
     reviews: dict[str, list[Review]] = field(default_factory=dict)
+    """Correction's id -> what was said of it."""
     withdrawn: dict[str, Withdrawal] = field(default_factory=dict)
+    """Correction's id -> its withdrawal."""
 
     def standing(self, one: Correction) -> Standing:
         """Where a correction stands."""

@@ -45,7 +45,9 @@ class Correction(Record):
     audio_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     """Of the 16 kHz samples."""
     duration_s: float
+    """Of the recording."""
     text: str = Field(min_length=1, max_length=MOST_CHARACTERS)
+    """What was really said."""
     speaker: str
     """A pseudonym; the dataset keeps speakers apart by it."""
     author: str
@@ -53,10 +55,13 @@ class Correction(Record):
     consent: str
     """The sentence that was agreed to."""
     champion_repo: str
+    """Whose text was corrected."""
     champion_revision: str
+    """Its commit, 40 hex digits."""
     champion_text: str
     """What the champion had written."""
     at: datetime
+    """When it was sent, UTC."""
 
     @property
     def id(self) -> str:
@@ -84,19 +89,28 @@ class Review(Record):
     """What somebody who listened said of a correction."""
 
     correction: str
+    """Its id."""
     reviewer: str
+    """Name of the account."""
     role: Role
+    """Of the account then."""
     verdict: Verdict
+    """What was said."""
     at: datetime
+    """When, UTC."""
 
 
 class Withdrawal(Record):
     """Consent taken back. Names the audio by its digest only, to find who had heard it."""
 
     correction: str
+    """Id of the correction."""
     audio_sha256: str
+    """Of its recording, by which both can be found."""
     by: str
+    """Who took it back."""
     at: datetime
+    """When, UTC."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +118,9 @@ class Standing:
     """Where a correction stands, and why, in a sentence."""
 
     state: State
+    """Open, accepted, rejected."""
     why: str
+    """A sentence for people."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +128,9 @@ class Refusal:
     """Why something is not taken: a reason as the refresh calls it, and what to do."""
 
     reason: str
+    """The word for it, as in the quarantine table."""
     sentence: str
+    """The same for people."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +138,9 @@ class KnownSpeech:
     """What the datasets hold: what a correction must not repeat."""
 
     test_audio: frozenset[str] = frozenset()
+    """Digests of the test set's audio."""
     test_speakers: frozenset[str] = frozenset()
+    """Speakers of the test set."""
     test_phrases: frozenset[str] = frozenset()
     """Of all frozen test sets, vaults included."""
     audio: frozenset[str] = frozenset()

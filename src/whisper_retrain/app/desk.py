@@ -29,14 +29,19 @@ class Entry:
     """One recording on the desk."""
 
     token: str
+    """By which its owner gets at it."""
     owner: str
+    """Whose it is."""
     path: Path
     """FLAC, 16 kHz mono."""
     decoded: Decoded
     """Without its samples once they are stored: they lie at `path`."""
     size_bytes: int
+    """In memory."""
     since_s: float
+    """Monotonic time of arrival."""
     transcription: Transcription | None = None
+    """Made from it; None: not yet."""
 
 
 class Desk:

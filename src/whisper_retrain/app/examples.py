@@ -26,6 +26,7 @@ class Example:
     """One recording that can be chosen."""
 
     id: str
+    """Of the utterance."""
     label: str
     """What is shown: number and duration, not what is said."""
 

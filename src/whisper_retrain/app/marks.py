@@ -38,7 +38,9 @@ class MarkedWord:
     check: bool = False
     """A person should listen to it again."""
     start_s: float | None = None
+    """When the word begins, seconds."""
     end_s: float | None = None
+    """When it ends."""
 
 
 def mark(

@@ -38,15 +38,21 @@ class AppConfig:
     """How the app is served."""
 
     host: str = "127.0.0.1"
+    """Address to bind to."""
     port: int = 7860
+    """TCP port."""
     url: str | None = None
     """The address that people open, where a proxy stands in front."""
     accounts: Path | None = None
+    """The file of accounts; None: loopback only."""
     release: str | None = None
+    """Repo whose champion is tried; None: the only one."""
     examples: str | None = None
     """Name of the dataset source whose validation recordings anybody may try."""
     cache_dir: Path = Path(".local/cache")
+    """For models and what is uploaded."""
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
+    """As the gate decodes."""
 
 
 def is_loopback(host: str) -> bool:

@@ -21,14 +21,24 @@ class Services:
     """The outside world and what the app keeps of it."""
 
     store: ObjectStore
+    """Corrections, calibrations, retrainings: S3."""
     hub: Hub
+    """Where champions are."""
     release: Release
+    """Which repo and tag."""
     models: Models
+    """Loaded ones."""
     desk: Desk
+    """Recordings under way."""
     corrections: CorrectionStore
+    """What people sent."""
     known: KnownSpeechReader
+    """What the dataset holds."""
     calibrations: Calibrations
+    """Worth of the champion's doubts."""
     examples: Examples
+    """Recordings to try."""
     cache_dir: Path
+    """For files."""
     accounts: Accounts | None
     """None where the app is bound to loopback: whoever sits there is a reviewer."""

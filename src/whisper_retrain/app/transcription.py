@@ -21,6 +21,7 @@ class ModelAt:
     """A model on the Hub."""
 
     repo: str
+    """On the Hub."""
     revision: str
     """40 hex digits."""
 
@@ -33,8 +34,11 @@ class Hearing:
     """One model's transcript of the recording."""
 
     model: ModelAt
+    """Who wrote it."""
     text: str
+    """The transcript."""
     words: tuple[Word, ...]
+    """With times and probabilities."""
     elapsed_s: float
     """Computing time, without the wait in the queue and without loading the model."""
 
@@ -46,11 +50,15 @@ class Speech:
     audio_sha256: str
     """Of the 16 kHz samples: the digest that the dataset knows recordings by."""
     duration_s: float
+    """Of the audio."""
     num_samples: int
+    """At 16 kHz."""
     sampling_rate_hz: int
     """Before resampling."""
     level_dbfs: float
+    """RMS level."""
     clipped_share: float
+    """Share of samples at full scale."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +66,11 @@ class Transcription:
     """A recording and what each model wrote."""
 
     speech: Speech
+    """What was heard."""
     hearings: dict[Role, Hearing]
+    """What each model wrote."""
     at: datetime
+    """When, UTC."""
 
     @property
     def champion(self) -> Hearing:

@@ -49,7 +49,9 @@ class Decoded:
     """A recording at 16 kHz mono."""
 
     speech: Speech
+    """What was measured."""
     samples: NDArray[np.int16]
+    """int16, 16 kHz mono, shape (num_samples,)."""
 
 
 def decode_upload(path: Path, bounds: ValidationBounds | None = None) -> Decoded:

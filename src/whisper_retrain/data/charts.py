@@ -21,8 +21,11 @@ class Column:
     """One column of a chart: its label, and a height for each split in percent of the highest."""
 
     label: str
+    """Written below it."""
     heights: tuple[float, float, float]
+    """Of train, validation and test, percent of the highest column."""
     hint: str
+    """Shown when pointed at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +33,13 @@ class Chart:
     """Columns, stacked by split; `low` and `high` are written below its ends."""
 
     title: str
+    """Above the chart."""
     columns: tuple[Column, ...]
+    """From left to right."""
     low: str
+    """Below its left end."""
     high: str
+    """Below its right end."""
 
     @property
     def labelled(self) -> bool:

@@ -34,12 +34,12 @@ from whisper_retrain.data.plan import (
     revision_config_digest,
 )
 from whisper_retrain.data.recordings import Recording, from_parquet, in_order, to_parquet
-from whisper_retrain.data.review import Review, parse_review
+from whisper_retrain.data.review import ReviewFile, parse_review
 from whisper_retrain.data.splits import digest_of_test_policy
 from whisper_retrain.data.validation import Quarantined, label_id_counter
 from whisper_retrain.edges.store import ObjectStore
 from whisper_retrain.errors import ConflictError, InputError
-from whisper_retrain.records import Artifact, DatasetRevision
+from whisper_retrain.records import Artifact, DatasetRevision, SplitState
 
 log = logging.getLogger("whisper_retrain.data")
 
@@ -114,7 +114,7 @@ def _make_revision(
     return revision_at(store, plan.prefix) or revision
 
 
-def _review(plan: RefreshPlan, store: ObjectStore) -> Review | None:
+def _review(plan: RefreshPlan, store: ObjectStore) -> ReviewFile | None:
     if plan.review is None:
         return None
     return parse_review(store.read(store.key(plan.review.uri)), plan.review.uri)
@@ -122,9 +122,10 @@ def _review(plan: RefreshPlan, store: ObjectStore) -> Review | None:
 
 def _before(previous: DatasetRevision | None, earlier: dict[str, Utterance]) -> Before:
     """What holds of an earlier revision: nothing, once audio is decoded in another way."""
-    if previous is None or previous.split_state.get("shards") != ShardJob.version:
+    if previous is None or previous.split_state.shards != ShardJob.version:
         return Before()
-    return Before(earlier, previous.split_state, previous.split_state["test_policy"])
+    state = previous.split_state
+    return Before(earlier, state.cuts, state.test_policy)
 
 
 def _earlier_utterances(
@@ -186,11 +187,11 @@ def _describe(
         new_hours=new_hours,
         utterances_ever=len(new) + (previous.utterances_ever if previous else 0),
         hours_ever=round(new_hours + (previous.hours_ever if previous else 0.0), 6),
-        split_state={
-            **curated.cuts,
-            "test_policy": digest_of_test_policy(plan.config.splits),
-            "shards": ShardJob.version,
-        },
+        split_state=SplitState(
+            cuts=curated.cuts,
+            test_policy=digest_of_test_policy(plan.config.splits),
+            shards=ShardJob.version,
+        ),
         leakage=curated.leakage,
         notices=tuple(curated.notices),
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from whisper_retrain.config import DatasetConfig
 from whisper_retrain.data.manifest import Utterance
 from whisper_retrain.data.recordings import Recording
-from whisper_retrain.data.review import Review
+from whisper_retrain.data.review import ReviewFile
 from whisper_retrain.data.splits import (
     TEST,
     VAULT,
@@ -40,8 +40,11 @@ class Before:
     """What an earlier revision settled, as far as it still holds under the present policy."""
 
     utterances: Mapping[str, Utterance] = field(default_factory=dict)
+    """Id -> the utterance as it was."""
     cuts: Mapping[str, str] = field(default_factory=dict)
+    """Kind -> where the test side ends."""
     test_policy: str = ""
+    """Digest of the settings that the test set depended on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,19 @@ class Curated:
     """The outcome; `seen` = utterances + quarantined + dropped."""
 
     seen: int
+    """Rows of all sources."""
     utterances: list[Utterance]
+    """Taken, with their splits."""
     quarantined: list[Quarantined]
+    """Refused, with the reason."""
     dropped: dict[str, str]
+    """Id -> why no split could take it."""
     cuts: dict[str, str]
+    """Kind -> where the test side ends."""
     leakage: dict[str, dict[str, int]]
+    """Kind -> pair of splits -> how many they share."""
     notices: list[str]
+    """Sentences for people."""
 
 
 def curate(
@@ -62,10 +72,10 @@ def curate(
     config: DatasetConfig,
     before: Before,
     count: CountLabelIds,
-    review: Review | None = None,
+    review: ReviewFile | None = None,
 ) -> Curated:
     """Validate, find duplicates, hold the test set, split, and drop what would leak."""
-    policy, review = config.splits, review or Review()
+    policy, review = config.splits, review or ReviewFile()
     if before.test_policy != digest_of_test_policy(policy):
         before = Before()
     frozen, notices = _frozen(before, review) if policy.test_set == "frozen" else ({}, [])
@@ -97,13 +107,13 @@ def curate(
     return curated
 
 
-def _reviewed(row: Recording, review: Review) -> Recording:
+def _reviewed(row: Recording, review: ReviewFile) -> Recording:
     text = review.corrected.get(row.key)
     return row if text is None else replace(row, reference=text)
 
 
 def _unknown_to(
-    rows: Sequence[Recording], frozen: Mapping[str, Utterance], review: Review
+    rows: Sequence[Recording], frozen: Mapping[str, Utterance], review: ReviewFile
 ) -> list[str]:
     unknown = review.utterances - {row.key for row in rows} - frozen.keys()
     return [f"review-unknown: {key} is in no source" for key in sorted(unknown)]
@@ -114,7 +124,7 @@ def placed(u: Utterance) -> Placed:
     return Placed(u.id, u.speaker, u.phrase, u.audio_sha256)
 
 
-def _frozen(before: Before, review: Review) -> tuple[dict[str, Utterance], list[str]]:
+def _frozen(before: Before, review: ReviewFile) -> tuple[dict[str, Utterance], list[str]]:
     """The test set as it was, but for what a person reviewed, which is named."""
     frozen = {u.id: u for u in before.utterances.values() if u.split in HELD_OUT}
     notices: list[str] = []
@@ -130,7 +140,7 @@ def _frozen(before: Before, review: Review) -> tuple[dict[str, Utterance], list[
 
 
 def _changes_of_test_set(
-    rows: Sequence[Recording], frozen: Mapping[str, Utterance], review: Review
+    rows: Sequence[Recording], frozen: Mapping[str, Utterance], review: ReviewFile
 ) -> list[str]:
     """What a source says differently of the frozen test set, which stays as it is."""
     found: dict[str, list[Recording]] = defaultdict(list)
@@ -168,7 +178,7 @@ def _differs(row: Recording, frozen: Mapping[str, Utterance]) -> bool:
 
 
 def _validated(
-    rows: Sequence[Recording], config: DatasetConfig, count: CountLabelIds, review: Review
+    rows: Sequence[Recording], config: DatasetConfig, count: CountLabelIds, review: ReviewFile
 ) -> tuple[list[Utterance], list[Quarantined]]:
     utterances: list[Utterance] = []
     quarantined: list[Quarantined] = []

@@ -39,10 +39,15 @@ class Audio:
     """A recording at 16 kHz mono: int16 samples, and what was measured on the way."""
 
     samples: NDArray[np.int16]
+    """int16, shape (num_samples,)."""
     sampling_rate_hz: int
+    """Of the recording as it came."""
     duration_s: float
+    """Of the audio."""
     level_dbfs: float
+    """RMS level."""
     clipped_share: float
+    """Share of samples at full scale."""
 
     @property
     def sha256(self) -> str:

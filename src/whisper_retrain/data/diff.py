@@ -21,8 +21,11 @@ class Drift(Record):
     """One property of the utterances before and of the new ones; medians and Cohen's d."""
 
     before: float
+    """Median of the utterances that were there, in the property's unit."""
     new: float
+    """Median of the new ones."""
     effect: float
+    """Cohen's d: difference of the means in standard deviations."""
 
     @property
     def noteworthy(self) -> bool:
@@ -34,15 +37,25 @@ class RevisionDiff(Record):
     """What changed; `new_words` with the most frequent first."""
 
     new: int
+    """Utterances."""
     changed: int
+    """With another audio or reference."""
     removed: int
+    """Utterances that are gone."""
     moved: int
+    """In another split."""
     new_hours: float
+    """Of audio."""
     removed_hours: float
+    """Of audio."""
     new_speakers: tuple[str, ...]
+    """By name."""
     new_words: tuple[str, ...]
+    """Never said before, the most frequent first; some of them."""
     new_word_count: int
+    """How many there are in all."""
     drift: dict[str, Drift]
+    """Property -> how the new speech differs."""
 
 
 PROPERTIES: Mapping[str, Callable[[Utterance], float]] = {

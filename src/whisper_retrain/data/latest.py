@@ -58,7 +58,7 @@ def revision_at(store: ObjectStore, key: str) -> DatasetRevision | None:
     return read_record(store, f"{key}/record.json", DatasetRevision)
 
 
-def history(
+def revisions_up_to(
     store: ObjectStore, revision: DatasetRevision, longest: int = 50
 ) -> list[DatasetRevision]:
     """The revision and those before it, oldest first."""

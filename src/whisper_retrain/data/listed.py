@@ -44,9 +44,11 @@ class Listing:
     """The rows of a source as it gives them, embedded audio left out."""
 
     where: str
+    """The source, for messages."""
     names: tuple[str, ...]
     """All columns."""
     rows: Sequence[Mapping[str, Any]]
+    """Column -> value."""
     audio: tuple[str, ...]
     """Columns that hold recordings, or paths of files that are there; the fullest first."""
     files: Container[str] | None = None
@@ -58,8 +60,11 @@ class ListedText:
     """What is said in one listed recording, and by whom; `speaker` None: unknown."""
 
     reference: str
+    """As it is written."""
     phrase: str
+    """Without case and punctuation."""
     speaker: str | None
+    """None: unknown."""
 
 
 def read_listing(source: DatasetSource) -> Listing:

@@ -42,12 +42,19 @@ class ListedRow:
     """A row of a listing, with the stamp that its file had when the refresh was planned."""
 
     origin: str
+    """Path and stamp of the file: what is read once is known by it."""
     path: str
+    """Of the audio, relative to the place."""
     id: str | None
+    """From the id column, if there is one."""
     reference: str | None
+    """From the reference column."""
     speaker: str | None
+    """None: unknown."""
     prompt: str | None
+    """Topic or category."""
     failure: str | None
+    """Why there is no file to read."""
 
 
 def resolve(source: DatasetSource) -> SourceRevision:

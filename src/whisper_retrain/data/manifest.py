@@ -21,20 +21,35 @@ class Utterance:
     """One utterance of a dataset revision; its audio is row `row` of shard `shard`."""
 
     id: str
+    """source/id, the same in every revision."""
     source: str
+    """Name of the source."""
     reference: str
+    """The human transcript, mended."""
     speaker: str | None
+    """None: unknown."""
     prompt: str | None
+    """Topic or category."""
     phrase: str
+    """The reference without case and punctuation."""
     split: str
+    """train, validation, test, or vault."""
     duration_s: float
+    """Of the audio."""
     num_samples: int
+    """At 16 kHz."""
     audio_sha256: str
+    """Of the 16-bit samples."""
     sampling_rate_hz: int
+    """Of the recording as it came."""
     level_dbfs: float
+    """RMS level."""
     shard: str
+    """sha256 of the shard that holds the audio."""
     row: int
+    """In that shard."""
     note: str = ""
+    """What was done to the reference; empty: nothing."""
 
 
 def load_manifest(

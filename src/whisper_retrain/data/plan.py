@@ -48,13 +48,21 @@ class ShardJob(Job):
     version: ClassVar[str] = f"1-decoding-{DECODING_VERSION}"
 
     source: DatasetSource
+    """Where the recordings come from."""
     revision: str
+    """Of the source."""
     origin: str
+    """The piece of the source: a file's digest, or that of some rows."""
     rows: int
+    """How many there are to read."""
     file: str = ""
+    """Parquet file of a Hub repo; empty for a listing."""
     row_groups: tuple[int, ...] = ()
+    """Of that file; empty: all."""
     listing: Artifact | None = None
+    """Rows of a listing, as they were when the refresh was planned."""
     known: Artifact | None = None
+    """Table of rows that earlier revisions measured: their audio is not decoded again."""
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -77,12 +85,19 @@ class ShardRecord(Record):
     """What became of one job: a table of its rows, and a shard of the audio that was decoded."""
 
     key: str
+    """Prefix of the job in S3."""
     rows: Artifact
+    """Table of its rows: parquet of `Recording`."""
     shard: Artifact | None
+    """Audio that was decoded; None where there was none."""
     seen: int
+    """Rows."""
     decoded: int
+    """Rows whose audio is in the shard."""
     failed: int
+    """Rows without audio to use."""
     audio_s: float
+    """Of the shard, seconds."""
 
 
 class RefreshPlan(Job):
@@ -95,13 +110,21 @@ class RefreshPlan(Job):
     version: ClassVar[str] = f"1-fold-{FOLD_VERSION}-normalizer-{NORMALIZER_VERSION}"
 
     config: DatasetConfig
+    """Settings of the dataset."""
     sources: tuple[SourceRevision, ...]
+    """What they hold now."""
     previous: str | None
+    """Prefix of the revision to build on; None before the first."""
     reused: Artifact | None
+    """Table of the rows that need no reading."""
     reused_rows: int
+    """How many."""
     shards: tuple[Artifact, ...]
+    """Of the revision before."""
     review: Artifact | None
+    """The review file as it was read."""
     jobs: tuple[ShardJob, ...]
+    """What is to be read."""
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -120,8 +143,11 @@ class PlanJob(Job):
     version: ClassVar[str] = "v1"
 
     config: DatasetConfig
+    """Settings of the dataset."""
     sources: tuple[SourceRevision, ...]
+    """What they hold now."""
     previous: DatasetRevision | None
+    """The revision to build on; None before the first."""
 
     @property
     def inputs(self) -> dict[str, Any]:

@@ -43,9 +43,11 @@ class Outlook:
     """What a policy makes of the listed texts."""
 
     policy: SplitPolicy
+    """The splits."""
     utterances: dict[str, int]
     """Split -> utterances."""
     dropped: int
+    """Utterances that would leak."""
     test_words: int
     """Reference words of the test set, normalised."""
     known_phrases: float

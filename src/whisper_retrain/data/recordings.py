@@ -20,26 +20,41 @@ RowT = TypeVar("RowT")
 class Recording:
     """A row as a source gave it, and its audio as it was measured.
 
-    `origin` says which immutable piece of the source the row was read from: a row of a known
-    origin is never read again. `failure` is set where there is no audio to use.
+    A row of a known origin is never read again.
     """
 
     source: str
+    """Name of the source."""
     id: str
+    """In the source."""
     origin: str
+    """The immutable piece of the source that it was read from."""
     reference: str | None = None
+    """As the source has it; None: no text."""
     speaker: str | None = None
+    """None: unknown."""
     prompt: str | None = None
+    """Topic or category."""
     encoded_sha256: str | None = None
+    """Of the file's bytes."""
     audio_sha256: str | None = None
+    """Of the 16-bit samples at 16 kHz; None: no audio."""
     failure: str | None = None
+    """Why there is no audio: reason, or reason: detail."""
     sampling_rate_hz: int = 0
+    """Of the recording as it came."""
     num_samples: int = 0
+    """At 16 kHz."""
     duration_s: float = 0.0
+    """Of the audio."""
     level_dbfs: float = 0.0
+    """RMS level."""
     clipped_share: float = 0.0
+    """Share of samples at full scale."""
     shard: str | None = None
+    """sha256 of the shard that holds the audio."""
     row: int = -1
+    """In that shard; -1: in none."""
 
     @property
     def key(self) -> str:
@@ -49,15 +64,22 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class RawRow:
-    """A row before its audio is looked at; `failure` says why there are no bytes."""
+    """A row before its audio is looked at."""
 
     id: str | None
+    """From the id column, if there is one."""
     reference: str | None
+    """From the reference column."""
     speaker: str | None
+    """None: unknown."""
     prompt: str | None
+    """Topic or category."""
     data: bytes | memoryview | None
+    """The encoded audio; None: there is none."""
     origin: str
+    """The immutable piece of the source that it was read from."""
     failure: str | None = None
+    """Why there are no bytes."""
 
 
 def in_order(rows: Iterable[Recording]) -> list[Recording]:

@@ -83,7 +83,7 @@ def plan_refresh(
 
 
 def _index(store: ObjectStore, revision: DatasetRevision) -> list[Recording]:
-    if revision.index is None or revision.split_state.get("shards") != ShardJob.version:
+    if revision.index is None or revision.split_state.shards != ShardJob.version:
         return []
     return read_table(store, revision.index)
 

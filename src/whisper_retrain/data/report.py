@@ -11,8 +11,7 @@ from typing import Any
 
 from whisper_retrain.data.charts import SPLITS, all_charts
 from whisper_retrain.data.diff import RevisionDiff, diff_revisions
-from whisper_retrain.data.latest import history as history_of
-from whisper_retrain.data.latest import revision_at
+from whisper_retrain.data.latest import revision_at, revisions_up_to
 from whisper_retrain.data.manifest import Utterance, load_manifest
 from whisper_retrain.data.recordings import from_parquet
 from whisper_retrain.data.validation import Quarantined
@@ -93,12 +92,12 @@ def html_report(
     )
 
 
-def write_report(store: ObjectStore, revision: DatasetRevision, cache: Path) -> Artifact:
+def write_dataset_report(store: ObjectStore, revision: DatasetRevision, cache: Path) -> Artifact:
     """Make the HTML report of a stored revision and store it beside its record."""
     parent = revision_at(store, revision.parent_key) if revision.parent_key else None
     utterances = load_manifest(store, revision, cache)
     quarantined = from_parquet(store.read(store.key(revision.quarantine.uri)), Quarantined)
     diff = diff_revisions(load_manifest(store, parent, cache), utterances) if parent else None
-    html = html_report(revision, utterances, quarantined, history_of(store, revision), diff)
+    html = html_report(revision, utterances, quarantined, revisions_up_to(store, revision), diff)
     key = f"{revision.key}/report.html"
     return store.write(key, html.encode(), "text/html; charset=utf-8")

@@ -18,12 +18,15 @@ ACTIONS = ("keep", "exclude", "correct")
 
 
 @dataclass(frozen=True, slots=True)
-class Review:
+class ReviewFile:
     """What a person decided; keys are utterance ids as the quarantine table has them."""
 
     kept: frozenset[str] = frozenset()
+    """Taken though a bound says otherwise."""
     excluded: frozenset[str] = frozenset()
+    """Not taken."""
     corrected: Mapping[str, str] = field(default_factory=dict)
+    """Utterance -> its right reference."""
 
     @property
     def utterances(self) -> frozenset[str]:
@@ -31,7 +34,7 @@ class Review:
         return self.kept | self.excluded | frozenset(self.corrected)
 
 
-def parse_review(data: bytes, where: str) -> Review:
+def parse_review(data: bytes, where: str) -> ReviewFile:
     """Read a review file; raises InputError naming the line that is wrong."""
     try:
         reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
@@ -54,7 +57,7 @@ def parse_review(data: bytes, where: str) -> Review:
         reference = (row.get("reference") or "").strip()
         _check_row(key, action, reference, key in decided, f"{where}, line {reader.line_num}")
         decided[key] = (action, reference)
-    return Review(
+    return ReviewFile(
         kept=frozenset(key for key, (action, _) in decided.items() if action == "keep"),
         excluded=frozenset(key for key, (action, _) in decided.items() if action == "exclude"),
         corrected={key: text for key, (action, text) in decided.items() if action == "correct"},

@@ -27,9 +27,13 @@ class Placed:
     """What decides the split of an utterance; `speaker` None: unknown."""
 
     key: str
+    """Id of the utterance."""
     speaker: str | None
+    """None: unknown."""
     phrase: str
+    """The reference without case and punctuation."""
     audio_sha256: str
+    """Of its audio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,11 @@ class Assignment:
     """The split of each utterance kept, the reason for each one dropped, and the cuts used."""
 
     splits: dict[str, str]
+    """Id -> split."""
     dropped: dict[str, str]
+    """Id -> why."""
     cuts: dict[str, str]
+    """Kind -> where the test side ends on its line."""
 
 
 def digest_of_test_policy(policy: SplitPolicy) -> str:

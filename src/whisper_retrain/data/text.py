@@ -32,8 +32,11 @@ class Repair:
     """A cleaned reference, and what was done to it ("" when nothing)."""
 
     text: str
+    """The cleaned reference."""
     notes: tuple[str, ...] = ()
+    """What was done to it."""
     mojibake: bool = False
+    """Whether it holds what could not be undone."""
 
 
 @lru_cache(maxsize=CACHED_TEXTS)

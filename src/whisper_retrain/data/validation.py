@@ -26,13 +26,21 @@ class Quarantined:
     """One row of the quarantine table."""
 
     utterance: str
+    """source/id."""
     source: str
+    """Name of the source."""
     reason: str
+    """The bound that was broken, in a word."""
     figure: str
+    """What was measured, with its unit."""
     bound: str
+    """What it was held against."""
     speaker: str | None = None
+    """None: unknown."""
     reference: str | None = None
+    """As the source has it."""
     audio_sha256: str | None = None
+    """None where there is no audio."""
 
 
 def quarantine(recording: Recording, reason: str, figure: object, bound: object) -> Quarantined:

@@ -17,9 +17,13 @@ class CheckScope:
     """What is going to be used; what is None is not looked at."""
 
     dataset: DatasetConfig | None = None
+    """Its sources are looked at."""
     base_model: BaseModelConfig | None = None
+    """Its files are."""
     release: ReleaseConfig | None = None
+    """The repo and the right to write to it."""
     training: TrainingConfig | None = None
+    """Whether the machine can do what it asks for."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +31,15 @@ class CheckResult:
     """What one check found; `transient`: it may well pass on the next try."""
 
     name: str
+    """Of the check."""
     status: Status
+    """A warning stops nothing."""
     found: str
+    """What there is, a sentence."""
     remedy: str = ""
+    """What to do; empty where all is well."""
     transient: bool = False
+    """Whether it may pass on the next try."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,9 @@ class Check:
     """A named look at one thing; `look` returns a result or raises an error of this library."""
 
     name: str
+    """As it is shown."""
     look: Callable[[str], CheckResult]
+    """Takes the name, gives the result."""
 
     def run(self) -> CheckResult:
         """The result; an error is a failure with the error's own remedy."""

@@ -34,7 +34,9 @@ class Commit:
     """One commit of a repo; `message` is all of it."""
 
     revision: str
+    """40 hex digits."""
     message: str
+    """All of it."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Account:
     """Whose token is in use, and what it may do."""
 
     user: str
+    """Its name."""
     role: str
     """read, write or fineGrained."""
     organisations: tuple[str, ...]

@@ -24,7 +24,7 @@ from whisper_retrain.evaluation.utterance import Utterance, UtteranceT
 from whisper_retrain.records import Artifact, EvaluationReport, total
 
 
-def evaluate(
+def evaluate_model(
     job: EvaluationJob,
     model_dir: Path,
     store: ObjectStore,

@@ -34,9 +34,13 @@ class TranscriptionJob(Job):
     version: ClassVar[str] = "v1"
 
     model_digest: str
+    """Of the model's files."""
     test_set_digest: str
+    """Of the test split."""
     decoding_digest: str
+    """Of the DecodingConfig."""
     libraries: dict[str, str]
+    """Name -> version of what decodes."""
 
 
 class EvaluationJob(Job):
@@ -46,14 +50,23 @@ class EvaluationJob(Job):
     version: ClassVar[str] = "v2"
 
     model: ModelRef
+    """What is evaluated."""
     test_set_digest: str
+    """Of the test split."""
     decoding: DecodingConfig
+    """How it transcribes."""
     normalizer_version: str
+    """Of the normalizer for both sides."""
     lexicon_version: str
+    """Of the medical lexicon."""
     libraries: dict[str, str]
+    """Name -> version of what decodes."""
     aligner_version: str = ""
+    """Of jiwer."""
     columns_digest: str = ""
+    """Of the test set's speakers, prompts and durations."""
     probes_version: str = ""
+    """Of the hallucination probes; empty: none are asked for."""
 
     @property
     def probed(self) -> bool:

@@ -26,10 +26,13 @@ class Lexicon:
     """Medical terms in normalised form, and the tiers of those that have one."""
 
     terms: frozenset[str]
+    """Medical terms, normalised."""
     tiers: Mapping[str, Tier]
+    """Term -> tier, of those that have one."""
     heads: Mapping[str, int]
     """First word of a term -> how many words the longest such term has."""
     version: str
+    """Part of every report."""
 
     def find(self, normalized: str) -> list[str]:
         """The medical terms of a normalised text, in order, each as one token."""

@@ -22,7 +22,7 @@ import datasets
 import evaluate
 
 from whisper_retrain.errors import InputError
-from whisper_retrain.evaluation.scoring import Score, score_pairs
+from whisper_retrain.evaluation.scoring import UtteranceCounts, score_pairs
 from whisper_retrain.normalizer import NORMALIZER_VERSION
 from whisper_retrain.records import Counts, total
 
@@ -72,7 +72,7 @@ class CorpusMetric(ABC):
     name: str
 
     @abstractmethod
-    def counts(self, score: Score) -> Counts:
+    def counts(self, utterance: UtteranceCounts) -> Counts:
         """The counts of one utterance that the rate is made of."""
 
     def _info(self) -> evaluate.MetricInfo:

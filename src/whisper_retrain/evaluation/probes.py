@@ -29,11 +29,13 @@ SLACK_WORDS = 2
 
 
 @dataclass(frozen=True)
-class Speech:
+class ProbeSource:
     """An utterance to make probes of."""
 
     audio: Audio
+    """16 kHz mono."""
     reference: str
+    """What is said in it."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,14 @@ class Probe:
     """Audio in which `words` words are said, none of them intelligibly where it is 0."""
 
     kind: str
+    """Silence, white noise, ..."""
     audio: Audio
+    """16 kHz mono."""
     words: int
+    """Said in it so that they can be understood."""
 
 
-def make_probes(speech: Sequence[Speech]) -> list[Probe]:
+def make_probes(speech: Sequence[ProbeSource]) -> list[Probe]:
     """All probes; those that need speech are left out when there is none."""
     rng = np.random.default_rng(SEED)
     probes = [
@@ -72,7 +77,9 @@ def noise(kind: str, duration_s: float, rng: np.random.Generator) -> Audio:
     return (0.05 * np.sum(waves, axis=0)).astype(np.float32)
 
 
-def babble(speech: Sequence[Speech], rng: np.random.Generator, duration_s: float = 6.0) -> Audio:
+def babble(
+    speech: Sequence[ProbeSource], rng: np.random.Generator, duration_s: float = 6.0
+) -> Audio:
     """Many talkers at once, each from a place of their own, at -26 dBFS."""
     count = int(duration_s * SAMPLING_RATE_HZ)
     mixed = np.zeros(count)
@@ -109,13 +116,13 @@ def run_probes(
     }
 
 
-def _trailing(speech: Speech) -> Probe:
+def _trailing(speech: ProbeSource) -> Probe:
     silence = np.zeros(int(TRAILING_SILENCE_S * SAMPLING_RATE_HZ), dtype=np.float32)
     words = len(normalize(speech.reference).split())
     return Probe("trailing silence", np.concatenate([speech.audio, silence]), words)
 
 
-def _boundary(speech: Sequence[Speech], duration_s: float) -> Probe:
+def _boundary(speech: Sequence[ProbeSource], duration_s: float) -> Probe:
     """Utterance after utterance until the time is up; the last one may be cut."""
     count, length, words = int(duration_s * SAMPLING_RATE_HZ), 0, 0
     parts: list[Audio] = []

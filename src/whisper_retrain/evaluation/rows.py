@@ -26,20 +26,35 @@ class Row:
     """One utterance as one model transcribed it."""
 
     id: str
+    """Of the utterance."""
     reference: str
+    """As it was written."""
     hypothesis: str
+    """As the model wrote it."""
     duration_s: float
+    """Of the audio."""
     speaker: str | None
+    """None: unknown."""
     prompt: str | None
+    """Topic or category."""
     phrase: str | None
+    """The reference without case and punctuation."""
     sampling_rate_hz: int | None
+    """Of the recording as it came."""
     snr_db: float | None
+    """Estimated signal-to-noise ratio; None where it is not known."""
     tokens: int
+    """Ids written, without the end."""
     runaway: bool
+    """Whether the bound on tokens stopped the model."""
     raw: Counts
+    """Words as written."""
     words: Counts
+    """Normalised words."""
     characters: Counts
+    """Characters of the normalised texts."""
     medical: Counts
+    """Medical terms."""
     tiers: Mapping[str, Counts]
     """Counts by tier; a tier that neither reference nor hypothesis mentions is left out."""
 
@@ -55,7 +70,9 @@ class Evaluation:
     """A report with its rows: what the gate decides on."""
 
     report: EvaluationReport
+    """Of one model on one test set."""
     rows: tuple[Row, ...]
+    """An utterance each."""
 
 
 def rows_digest(rows: Iterable[Row]) -> str:

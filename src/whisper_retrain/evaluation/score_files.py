@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from whisper_retrain.errors import InputError
-from whisper_retrain.evaluation.scoring import Score, score_pairs
+from whisper_retrain.evaluation.scoring import UtteranceCounts, score_pairs
 from whisper_retrain.evaluation.tiers import TIERS
 from whisper_retrain.records import Counts, total
 
@@ -44,7 +44,7 @@ def score_files(references: Path, hypotheses: Path, metrics: Sequence[Path] = ()
     return {"utterances": len(scores), **summarize_scores(scores), **figures}
 
 
-def summarize_scores(scores: list[Score]) -> dict[str, dict[str, float | int | None]]:
+def summarize_scores(scores: list[UtteranceCounts]) -> dict[str, dict[str, float | int | None]]:
     """Corpus figures: raw and normalised words, characters, medical terms and their tiers."""
     figures = {
         "raw_wer": total(score.raw for score in scores),

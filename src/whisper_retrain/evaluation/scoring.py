@@ -20,20 +20,25 @@ from whisper_retrain.records import Counts
 
 
 @dataclass(frozen=True)
-class Score:
+class UtteranceCounts:
     """One utterance's counts; only `raw` is taken before normalisation."""
 
     raw: Counts
+    """Words as written."""
     words: Counts
+    """Normalised words."""
     characters: Counts
+    """Characters of the normalised texts."""
     medical: Counts
+    """Medical terms."""
     tiers: Mapping[str, Counts]
+    """Tier -> its medical terms; tiers without any are left out."""
 
 
 def score_pairs(
     references: Sequence[str], hypotheses: Sequence[str], lexicon: Lexicon | None = None
-) -> list[Score]:
-    """Score aligned lists of texts as they were written, one `Score` an utterance."""
+) -> list[UtteranceCounts]:
+    """Score aligned lists of texts as they were written, the counts of each utterance."""
     lexicon = lexicon or default_lexicon()
     left, right = [normalize(r) for r in references], [normalize(h) for h in hypotheses]
     counted = zip(
@@ -44,7 +49,7 @@ def score_pairs(
         _count_tiers(lexicon, left, right),
         strict=True,
     )
-    return [Score(*counts) for counts in counted]
+    return [UtteranceCounts(*counts) for counts in counted]
 
 
 def _words(texts: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Generic
 
 from whisper_retrain.edges.store import ObjectStore
 from whisper_retrain.evaluation.jobs import EvaluationJob
-from whisper_retrain.evaluation.probes import Speech, make_probes, run_probes
+from whisper_retrain.evaluation.probes import ProbeSource, make_probes, run_probes
 from whisper_retrain.evaluation.transcriber import Audio, Transcriber
 from whisper_retrain.evaluation.transcription import Progress, estimate_snr_db, heartbeat
 from whisper_retrain.evaluation.transformers_runtime import load_transcriber
@@ -33,25 +33,35 @@ class Heard(Record):
     """What the model wrote for one utterance, and how noisy the recording is."""
 
     id: str
+    """Of the utterance."""
     text: str
+    """The transcript."""
     tokens: int
+    """Ids written, without the end."""
     runaway: bool
+    """Whether the bound on tokens stopped the model."""
     snr_db: float | None
+    """Estimated signal-to-noise ratio; None where it is not known."""
 
 
 class TranscriptShard(Record):
     """The stored result of some batches."""
 
     items: tuple[Heard, ...]
+    """An utterance each."""
     wall_s: float
+    """Time it took."""
     device: str
+    """Where it ran."""
 
 
 class Extras(Record):
     """What is measured beside the test set's texts."""
 
     probes: dict[str, ProbeResult]
+    """Kind of probe -> what was made up."""
     latencies_s: tuple[float, ...]
+    """Of single utterances."""
 
 
 @dataclass
@@ -84,7 +94,7 @@ class ShardedTranscription(Generic[UtteranceT]):
         transcriber = self._load()
         with heartbeat(lambda s: self._report(0, f"probes running for {s:.0f} s")):
             short = [u for u in sorted(utterances, key=lambda u: u.id) if u.duration_s <= SHORT_S]
-            speech = [Speech(self.audio(u), u.reference) for u in short[:PROBE_SPEECH]]
+            speech = [ProbeSource(self.audio(u), u.reference) for u in short[:PROBE_SPEECH]]
             batch = self.job.decoding.batch_size
             probes = run_probes(make_probes(speech), transcriber.transcribe, batch)
             latencies = [self._latency(transcriber, u) for u in _spread(utterances, TIMED)]

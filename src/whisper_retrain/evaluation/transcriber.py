@@ -19,41 +19,44 @@ Audio = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Word:
-    """A written word, when it was said, and how sure the model was.
-
-    `text` as it stands in the transcript, without blanks; `start_s` and `end_s` in seconds from
-    the start of the audio; `probability` the least of its tokens' (0 to 1, not calibrated).
-    """
+    """A written word, when it was said, and how sure the model was."""
 
     text: str
+    """As it stands in the transcript, without blanks."""
     start_s: float
+    """From the start of the audio."""
     end_s: float
+    """From the start of the audio."""
     probability: float
+    """The least of its tokens', 0 to 1, not calibrated."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a long transcript: text, and from when to when in seconds."""
+    """A stretch of a long transcript."""
 
     text: str
+    """What was said in it."""
     start_s: float
+    """From the start of the audio."""
     end_s: float
+    """From the start of the audio."""
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """What the model wrote.
-
-    `tokens` counts the ids written, without the end; `runaway` says that the bound on tokens
-    stopped the model (in long form: in any window). `words` are there on request, `segments` in
-    long form.
-    """
+    """What the model wrote."""
 
     text: str
+    """All of it."""
     tokens: int
+    """Ids written, without the end."""
     runaway: bool
+    """Whether the bound on tokens stopped the model (in long form: in any window)."""
     words: tuple[Word, ...] = ()
+    """On request."""
     segments: tuple[Segment, ...] = ()
+    """In long form."""
 
 
 class Transcriber(Protocol):

@@ -50,12 +50,17 @@ class DecisionJob(Job):
     version: ClassVar[str] = "v2"
 
     reports: Pair[EvaluationReport]
+    """Of the two models."""
     baseline: EvaluationReport | None
     """Of the base model, for reading only, where it is not the champion."""
     guard: Pair[EvaluationReport] | None
+    """Of the two on general speech, where there is such a test set."""
     policy: GatePolicy
+    """The rules' bounds."""
     looks: int
+    """Earlier looks at the test set within a year."""
     first_champion: bool
+    """Whether the comparison is with the base model."""
 
 
 class Differences(Record):
@@ -72,7 +77,9 @@ class Judgement:
     """A decision, and what was measured on the way to it."""
 
     decision: Decision
+    """What is to be done."""
     differences: Differences
+    """What was measured on the way."""
 
 
 def decide(

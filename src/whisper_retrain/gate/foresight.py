@@ -32,6 +32,7 @@ class Limit:
     """Something that the gate cannot find out on this test set."""
 
     rule: str
+    """The rule that is blind."""
     reason: str
     """What there is, and what is needed."""
     remedy: str

@@ -23,6 +23,7 @@ class Mapsswe:
     """The test over all segments; differences are the challenger's errors less the champion's."""
 
     segments: int
+    """Stretches of words with any error of either model."""
     mean: float
     """Of the differences."""
     deviation: float

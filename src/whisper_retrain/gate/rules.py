@@ -30,8 +30,11 @@ class Contest:
     """Champion against challenger under a policy: what every rule looks at."""
 
     champion: Evaluation
+    """Its evaluation."""
     challenger: Evaluation
+    """Its evaluation."""
     policy: GatePolicy
+    """The rules' bounds."""
     looks: int = 0
     """Earlier looks at this test set within a year."""
     guard: Pair[Evaluation] | None = None

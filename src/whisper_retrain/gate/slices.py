@@ -35,13 +35,21 @@ class SliceComparison(Record):
     """One slice under both models."""
 
     name: str
+    """What the test set is sliced by."""
     value: str
+    """Which part of it."""
     utterances: int
+    """In the slice."""
     words: int
+    """Reference words (terms of a tier) in the slice."""
     champion: float
+    """Its error rate there, a fraction."""
     challenger: float
+    """Its error rate there, a fraction."""
     difference: float
+    """Challenger minus champion."""
     interval: Interval
+    """Of the difference."""
     harm: float
     """Probability of errors so much more often the challenger's, were there no difference."""
     significant: bool = False

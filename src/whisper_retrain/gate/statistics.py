@@ -47,7 +47,9 @@ class Paired:
     """Errors and reference words per utterance (float arrays of one length)."""
 
     champion_errors: Floats
+    """Of each utterance."""
     challenger_errors: Floats
+    """Of each utterance."""
     words: Floats
     """Of the references."""
 
@@ -67,9 +69,11 @@ class Comparison:
     view: str
     """What the blocks are: speaker, phrase or utterance."""
     blocks: int
+    """How many were resampled."""
     difference: float
     """Of error rates, challenger minus champion, a fraction."""
     interval: Interval
+    """Of the difference."""
     improvement_probability: float
     """Share of the replicates in which the challenger makes fewer errors."""
     detectable: float | None = None

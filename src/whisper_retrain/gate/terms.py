@@ -23,8 +23,11 @@ class TermChange(Record):
     """One term over the whole test set."""
 
     term: str
+    """Normalised."""
     tier: Tier | None
+    """None: of no tier."""
     occurrences: int
+    """In the references."""
     champion: int
     """Occurrences that the champion got right."""
     challenger: int

@@ -33,12 +33,17 @@ class Case(Record):
     """One decision and what it was made from."""
 
     at: datetime
+    """When it was decided, UTC."""
     champion: EvaluationReport
+    """Its report."""
     challenger: EvaluationReport
+    """Its report."""
     guard: Pair[EvaluationReport] | None = None
     """Of general speech, where there was such a test set."""
     policy: GatePolicy
+    """The rules' bounds then."""
     decision: Decision
+    """As it came out then."""
 
     @field_validator("guard", mode="before")
     @classmethod
@@ -54,7 +59,9 @@ class Replayed:
     """A case and the decision as it comes out now."""
 
     case: Case
+    """As it was kept."""
     decision: Decision
+    """As it comes out now."""
 
     @property
     def identical(self) -> bool:

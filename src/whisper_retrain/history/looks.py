@@ -29,15 +29,20 @@ class Look(Record):
     """Two models compared on one test set, and how many looks there had been in the year."""
 
     champion: str
+    """Digest of its files."""
     challenger: str
+    """Digest of its files."""
     at: datetime
+    """When, UTC."""
     earlier: int
+    """Looks at the test set in the year before."""
 
 
 class Looks(Record):
     """All looks at one test set, oldest first."""
 
     looks: tuple[Look, ...] = ()
+    """Each pair of models once."""
 
 
 def ledger_key(test_set_digest: str) -> str:

@@ -23,14 +23,23 @@ class RetrainingRequest(Record):
     """All that a retraining depends on; equal requests give equal results."""
 
     dataset_digest: str
+    """Of the DatasetRevision."""
     base_repo: str
+    """Of the base model, on the Hub."""
     base_revision: str
+    """Its commit, 40 hex digits."""
     training_digest: str
+    """Of the TrainingConfig."""
     decoding_digest: str
+    """Of the DecodingConfig."""
     policy_digest: str
+    """Of the GatePolicy."""
     release_repo: str
+    """Where the champion is published."""
     general_speech: str | None = None
+    """Digest of the source of general speech; None: none."""
     champion_tag: str = "champion"
+    """The tag in that repo."""
 
     added: ClassVar[frozenset[str]] = frozenset({"champion_tag"})
 
@@ -44,16 +53,22 @@ class Retraining(Record):
     """A finished retraining, whatever was decided."""
 
     request: RetrainingRequest
+    """What it was made from."""
     evidence: Evidence
+    """The decision with what it rests on."""
     promotion: Promotion | None
+    """None where the champion stayed."""
     report: Artifact
+    """The HTML report."""
     at: datetime
+    """When it was closed, UTC."""
 
 
 class Pointer(Record):
     """Where the newest record of a release repo lies."""
 
     key: str
+    """In S3."""
 
 
 def latest_retraining(store: ObjectStore, release: ReleaseConfig) -> Retraining | None:

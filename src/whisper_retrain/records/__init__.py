@@ -16,6 +16,7 @@ from whisper_retrain.records.dataset import (
     DatasetRevision,
     SourceRevision,
     Split,
+    SplitState,
     SplitSummary,
 )
 from whisper_retrain.records.decision import (
@@ -63,6 +64,7 @@ __all__ = [
     "Score",
     "SourceRevision",
     "Split",
+    "SplitState",
     "SplitSummary",
     "TrainingRun",
     "canonical_json",

@@ -69,7 +69,9 @@ class Pair(Record, Generic[T]):
     """One of each side; a difference is always challenger minus champion."""
 
     champion: T
+    """Of the model that is the champion, or of the base model before the first."""
     challenger: T
+    """Of the model that a gate is judging."""
 
     def map(self, change: Callable[[T], U]) -> Pair[U]:
         """The same of each side."""
@@ -116,5 +118,8 @@ class Artifact(Record):
     """A stored, immutable object."""
 
     uri: str
+    """s3://bucket/key."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Of the object's bytes, hex."""
     size_bytes: int = Field(ge=0)
+    """Its length."""

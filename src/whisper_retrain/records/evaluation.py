@@ -15,9 +15,13 @@ class Counts(Record):
     """Corpus-level alignment counts of words or characters."""
 
     hits: int = 0
+    """H: words (characters, terms) that are right."""
     substitutions: int = 0
+    """S: others in their place."""
     deletions: int = 0
+    """D: left out."""
     insertions: int = 0
+    """I: put in."""
 
     @property
     def errors(self) -> int:
@@ -54,34 +58,58 @@ class ProbeResult(Record):
     """What a model wrote where nothing (or nothing more) was said."""
 
     utterances: int
+    """Probes of this kind."""
     hallucinated: int
+    """Those for which text was made up."""
     mean_words: float
+    """Words made up for each probe, on average."""
 
 
 class EvaluationReport(Record):
     """What one model made of one test set."""
 
     model: ModelRef
+    """What was evaluated."""
     test_set_digest: str
+    """Of the test split it was evaluated on."""
     normalizer_version: str
+    """Of the normalizer that both sides went through."""
     decoding_digest: str
+    """Of the DecodingConfig."""
     utterances: int
+    """Of the test set."""
     audio_s: float
+    """Seconds of audio in the test set."""
     raw: Counts
+    """Words as written: case and punctuation count."""
     words: Counts
+    """Normalised words."""
     characters: Counts
+    """Characters of the normalised texts."""
     medical: Counts
+    """Medical terms."""
     tiers: dict[str, Counts] = Field(default_factory=dict)
+    """Tier -> its medical terms."""
     runaways: int = 0
+    """Utterances at which the bound on tokens stopped the model."""
     repetitions: int = 0
+    """Sequences of five words that occur again in the same utterance."""
     length_ratio: float = 1.0
+    """Words written for each word said."""
     probes: dict[str, ProbeResult] = Field(default_factory=dict)
+    """Kind of probe -> what was made up; empty where none were asked for."""
     real_time_factor: float = 0.0
+    """Computing time for each second of audio."""
     latency_p50_s: float = 0.0
+    """Median time of one utterance by itself; 0 where it was not measured."""
     latency_p95_s: float = 0.0
+    """95th percentile of the same."""
     rows: Artifact
+    """Counts of each utterance: parquet of `evaluation.rows.Row`."""
     rows_digest: str = ""
+    """Of the rows' content."""
     lexicon_version: str = ""
+    """Of the medical lexicon, with a user's own terms."""
     conditions: dict[str, str] = Field(default_factory=dict)
     """What else the report was made under, by name; an earlier version kept none."""
 
@@ -98,8 +126,11 @@ class Interval(Record):
     """A two-sided bootstrap interval."""
 
     low: float
+    """Lower end, in the unit of the figure."""
     high: float
+    """Upper end."""
     confidence: float
+    """A fraction: 0.95 is 95 %."""
 
 
 Metric = Literal["words", "raw", "medical", "characters"]
@@ -112,15 +143,20 @@ class Score(Record):
     figure: float | None
     """(S + D + I) / N, a fraction; None where the test set has no such words."""
     interval: Interval | None = None
+    """Of the figure; None where it is not known."""
     counts: Counts
+    """What the figure is made of."""
 
 
 class ModelScores(Record):
     """The figures of one model on the test set."""
 
     role: str
+    """baseline, champion or challenger."""
     model: ModelRef
+    """Whose figures these are."""
     scores: dict[Metric, Score]
+    """What errors are counted in -> the figure."""
 
 
 def total(counts: Iterable[Counts]) -> Counts:

@@ -29,18 +29,20 @@ MEASURE_AGAIN = "run the retraining again: the gate measures anew, and nothing i
 
 
 class Evidence(Record):
-    """A decision with the records it rests on, and the figures that all who speak of it show.
-
-    `champion` is the report of the model that the challenger was compared with: of the base model
-    when `decision.first_champion`. `baseline` is the base model's, for reading only.
-    """
+    """A decision with the records it rests on, and the figures that all who speak of it show."""
 
     decision: Decision
+    """What the gate said."""
     challenger: EvaluationReport
+    """Its report."""
     champion: EvaluationReport
+    """Of the model that the challenger was compared with: the base model's for a first champion."""
     baseline: EvaluationReport | None = None
+    """Of the base model, for reading, where it is not the champion."""
     run: TrainingRun
+    """The training that made the challenger."""
     dataset: DatasetRevision
+    """The revision that it was trained and judged on."""
     scores: dict[str, ModelScores] = Field(default_factory=dict)
     """Role -> figures with intervals, the challenger first; an earlier version kept none."""
     differences: Artifact | None = None
@@ -107,7 +109,9 @@ class ReleaseJob(Job):
     version: ClassVar[str] = "v1"
 
     evidence: Evidence
+    """The decision with what it rests on."""
     release: ReleaseConfig
+    """The repo and its champion tag."""
     decoding: DecodingConfig = DecodingConfig()
     """As the gate decoded; part of the decision already."""
 

@@ -25,11 +25,17 @@ class Notification(Record):
     """A message for people; its id is the same however often the same thing is announced."""
 
     id: str = Field(pattern=r"^[a-z0-9.\-]{8,120}$")
+    """By which a receiver tells a repeat."""
     event: Event
+    """What happened."""
     at: datetime
+    """When, UTC."""
     subject: str
+    """One line."""
     body: str
+    """Text for people."""
     payload: dict[str, str | float | bool | None]
+    """The same for programs; rates are fractions."""
 
 
 def notification_id(event: Event, key: str) -> str:

@@ -44,6 +44,7 @@ class _Published:
     """The commit on the Hub that holds the challenger."""
 
     revision: str
+    """40 hex digits."""
     parent: str | None
     """The revision before it; None for a repo's first commit."""
 

@@ -16,7 +16,7 @@ from whisper_retrain.data.shards import AudioShards
 from whisper_retrain.errors import InputError
 from whisper_retrain.evaluation.rows import Evaluation
 from whisper_retrain.records import digest_of
-from whisper_retrain.release.verify import Judged, Trial
+from whisper_retrain.release.verify import JudgedText, Trial
 from whisper_retrain.whisper_constants import SAMPLING_RATE_HZ
 
 TRIED = 8
@@ -68,7 +68,7 @@ class HeldOutRecordings:
         for number, row in enumerate(drawn):
             path = folder / f"{number}.flac"
             path.write_bytes(self.flac(row.id))
-            tried.append(Judged(id=row.id, audio=str(path), text=row.hypothesis))
+            tried.append(JudgedText(id=row.id, audio=str(path), text=row.hypothesis))
         pause = np.zeros(round(PAUSE_S * SAMPLING_RATE_HZ), np.float32)
         parts = [part for row in drawn for part in (self._audio(row.id), pause)]
         speech = np.resize(np.concatenate(parts), round(DICTATION_S * SAMPLING_RATE_HZ))

@@ -29,16 +29,22 @@ class Edges:
     """The outside world of a release."""
 
     hub: Hub
+    """Where champions are published."""
     store: ObjectStore
+    """Where records are."""
     clock: Clock
+    """What time it is."""
 
 
 class Intent(Record):
     """An effect that is decided on and may have begun; the champion's tag is the last."""
 
     key: str
+    """Digest of the ReleaseJob, or of the rollback's request."""
     promotion: Promotion
+    """What will be recorded."""
     notification: Notification
+    """What people will be told."""
 
 
 def finished(store: ObjectStore, key: str) -> Promotion | None:

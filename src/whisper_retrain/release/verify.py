@@ -28,13 +28,15 @@ TIMEOUT_S = 1800
 Outcome = Literal["same", "alone", "bounded", "other"]
 
 
-class Judged(Record):
+class JudgedText(Record):
     """A test utterance and what the gate's evaluation holds of it."""
 
     id: str
+    """Of the utterance."""
     audio: str
     """A FLAC file on this machine."""
     text: str
+    """What the gate's evaluation has for it."""
 
 
 class Trial(Record):
@@ -42,7 +44,8 @@ class Trial(Record):
 
     decoding: DecodingConfig
     """As the gate decoded."""
-    utterances: tuple[Judged, ...]
+    utterances: tuple[JudgedText, ...]
+    """To be transcribed one by one."""
     dictation: str | None
     """An audio file longer than Whisper's 30 s; None: only whether the model hears anything."""
 
@@ -192,7 +195,7 @@ def _alone(decoding: DecodingConfig, asr: Any, model: str, revision: str | None)
     return load_transcriber(Path(folder), published, asr.device.type)
 
 
-def _explained(alone: Any, judged: Judged, text: str) -> Outcome:
+def _explained(alone: Any, judged: JudgedText, text: str) -> Outcome:
     (transcript,) = alone.transcribe([read_mono(Path(judged.audio))])
     if transcript.text == text:
         return "alone"

@@ -28,11 +28,17 @@ class Bar:
     """One line of a figure: a name, a figure with its interval, and where they are drawn."""
 
     name: str
+    """What is measured."""
     note: str
+    """Smaller, beside the name."""
     text: str
+    """The figure."""
     interval: str
+    """Its ends, as text."""
     track: Track
+    """Where it is drawn."""
     tone: str
+    """Which colour: good, bad, unsure, main, other."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +46,15 @@ class Figure:
     """Bars on one scale; in percent from the left, `zero` is no difference, `bound` the rule's."""
 
     bars: tuple[Bar, ...]
+    """From top to bottom."""
     ticks: tuple[tuple[float, str], ...]
+    """Percent from the left, and what is written there."""
     zero: float | None = None
+    """Percent from the left; None: not drawn."""
     bound: float | None = None
+    """Percent from the left; None: not drawn."""
     left_out: int = 0
+    """Bars that are not shown."""
 
 
 def rule_figure(rule: RuleOutcome) -> Figure | None:

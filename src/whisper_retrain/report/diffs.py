@@ -25,6 +25,7 @@ class MarkedWords:
     """A stretch of words of one kind; a deletion has only a reference, an insertion none."""
 
     mark: Mark
+    """What became of them."""
     reference: str
     """What was said, normalised."""
     hypothesis: str
@@ -36,7 +37,9 @@ class TranscriptPair:
     """One utterance as champion and challenger wrote it."""
 
     champion: Row
+    """Its row."""
     challenger: Row
+    """Its row of the same utterance."""
 
     @property
     def difference(self) -> int:

@@ -24,7 +24,9 @@ class Scale:
     """A range of values; `position` is in percent of its width, clipped to it."""
 
     low: float
+    """Left end."""
     high: float
+    """Right end."""
 
     def position(self, value: float) -> float:
         """0 at `low`, 100 at `high`."""
@@ -47,10 +49,15 @@ class Track:
     """One interval drawn: percent from the left, and whether it leaves the scale."""
 
     start: float
+    """Percent from the left."""
     width: float
+    """Percent."""
     dot: float
+    """Of the estimate, percent from the left."""
     cut_left: bool
+    """Whether it goes on beyond the left end."""
     cut_right: bool
+    """Whether it goes on beyond the right end."""
 
 
 def scale_over(values: Iterable[float], *, include: float = 0.0) -> Scale:

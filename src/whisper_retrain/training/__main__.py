@@ -24,7 +24,7 @@ from whisper_retrain.whole import write_whole
 if TYPE_CHECKING:
     from whisper_retrain.edges.store import ObjectStore
     from whisper_retrain.records import DatasetRevision
-    from whisper_retrain.training.speech import Speech
+    from whisper_retrain.training.speech import TrainingSpeech
 
 PR_SET_PDEATHSIG = 1
 
@@ -117,19 +117,20 @@ def _train(arguments: argparse.Namespace, stopping: threading.Event) -> None:
 
 def _open_speech(
     store: ObjectStore, dataset: DatasetRevision, cache_dir: Path, cache_bytes: int
-) -> Speech:
+) -> TrainingSpeech:
     """Training and validation split of a dataset revision; the test split is never handed out."""
     from whisper_retrain.data.manifest import load_manifest
     from whisper_retrain.data.shards import AudioShards
-    from whisper_retrain.training.speech import Speech
+    from whisper_retrain.training.speech import TrainingSpeech
 
     # The folders that evaluation uses too, so that nothing is downloaded twice.
     utterances = load_manifest(store, dataset, cache_dir)
     shards = AudioShards(store, cache_dir, cache_bytes)
-    return Speech(
+    by_id = {utterance.id: utterance for utterance in utterances}
+    return TrainingSpeech(
         train=[utterance for utterance in utterances if utterance.split == "train"],
         validation=[utterance for utterance in utterances if utterance.split == "validation"],
-        audio=shards.audio,
+        audio=lambda utterance: shards.audio(by_id[utterance.id]),
     )
 
 

@@ -25,8 +25,11 @@ class StepPlan:
     """The utterances of one optimizer step (its effective batch), by index."""
 
     step: int
+    """From 0."""
     indices: tuple[int, ...]
+    """Of the train split's usable utterances."""
     full_context: bool
+    """Whether its pieces are padded to 30 s."""
 
 
 @dataclass(frozen=True, eq=False)  # told apart by identity: hashing all durations costs
@@ -34,10 +37,15 @@ class BatchPlan:
     """All steps of a training over utterances of these durations."""
 
     durations_s: tuple[float, ...]
+    """Of all utterances."""
     batch_size: int
+    """Utterances a step, over all processes."""
     seed: int
+    """Of the order."""
     bucket_batches: int = 8
+    """Batches in a pool that is sorted by length."""
     full_context_share: float = 0.0
+    """Of the steps that are padded to 30 s."""
 
     @property
     def steps_per_epoch(self) -> int:

@@ -17,14 +17,23 @@ class Course(BaseModel):
     """Steps done, curve, and validation WER by step; changes as the training goes on."""
 
     step: int = 0
+    """Optimizer steps done."""
     points: list[CurvePoint] = []
+    """The curve."""
     wers: dict[int, float] = {}
+    """Step -> normalised validation WER, a fraction."""
     elapsed_s: float = 0.0
+    """Since the training began, earlier tries included."""
     audio_s: float = 0.0
+    """Trained on so far."""
     training_s: float = 0.0
+    """Spent in steps."""
     flop: float = 0.0
+    """Floating-point operations of all steps."""
     micro_batch_s: float | None = None
+    """Padded seconds of audio that fit in memory at once."""
     resumed_from: list[int] = []
+    """Steps at which a later try went on."""
 
     @property
     def trained(self) -> dict[int, float]:

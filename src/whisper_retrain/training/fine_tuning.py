@@ -38,7 +38,7 @@ from whisper_retrain.training.lora import add_adapters
 from whisper_retrain.training.optimization import Optimization
 from whisper_retrain.training.progress import Reporter
 from whisper_retrain.training.selection import Selection, select_weights
-from whisper_retrain.training.speech import Example, Labels, Speech, usable
+from whisper_retrain.training.speech import Example, Labels, TrainingSpeech, Utterance, usable
 from whisper_retrain.training.state import States
 from whisper_retrain.training.validation import Validator, quiet_transformers
 from whisper_retrain.training.weights import KeptWeights, set_weights
@@ -51,15 +51,24 @@ logger = logging.getLogger(__name__)
 class Surroundings:
     """What a training finds on its machine."""
 
-    speech: Speech
+    speech: TrainingSpeech
+    """What is trained on, and the way to its audio."""
     store: ObjectStore
+    """Where checkpoint, states and record go."""
     base_model_dir: Path
+    """Files of the base model."""
     work_dir: Path
+    """For what is under way."""
     device: Device
+    """Where the model runs."""
     reporter: Reporter
+    """Tells how far it is."""
     wandb_project: str = "whisper-retrain"
+    """Project of the W&B run."""
     stopping: Callable[[], bool] = bool
+    """Whether somebody asked to stop."""
     store_patience_s: float = STORE_PATIENCE_S
+    """How long a finished training waits for S3."""
 
 
 def train(job: TrainingJob, around: Surroundings) -> TrainingRun | None:
@@ -157,19 +166,19 @@ def _resume(
     return course
 
 
-def _spread(utterances: list[Any], at_most: int | None) -> list[Any]:
+def _spread(utterances: list[Utterance], at_most: int | None) -> list[Utterance]:
     """So many utterances, evenly spread over the split."""
     if at_most is None or len(utterances) <= at_most:
         return utterances
     return [utterances[index * len(utterances) // at_most] for index in range(at_most)]
 
 
-def _example(utterance: Any, labels: Labels, speech: Speech) -> Example:
+def _example(utterance: Utterance, labels: Labels, speech: TrainingSpeech) -> Example:
     return Example(utterance.id, speech.audio(utterance), labels.ids(utterance.reference))
 
 
 def _loader(
-    chosen: list[Any], labels: Labels, config: TrainingConfig, speech: Speech
+    chosen: list[Utterance], labels: Labels, config: TrainingConfig, speech: TrainingSpeech
 ) -> Callable[[int, StepPlan], Example]:
     def load(index: int, plan: StepPlan) -> Example:
         example = _example(chosen[index], labels, speech)

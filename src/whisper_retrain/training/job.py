@@ -16,7 +16,9 @@ class Tracking(Record):
     """Where the curves are shown; has no part in the job's digest."""
 
     name: str | None = None
+    """Of the W&B run; None: W&B chooses one."""
     mode: str = "auto"  # auto: online with a key in the environment, else offline; or "off"
+    """auto: online with a key in the environment, else offline; or off."""
 
 
 class TrainingJob(Job):
@@ -26,11 +28,17 @@ class TrainingJob(Job):
     version: ClassVar[str] = "v1"
 
     dataset: DatasetRevision
+    """What is trained on."""
     base_model: ModelRef
+    """What fine-tuning starts from."""
     config: TrainingConfig
+    """How."""
     decoding: DecodingConfig = DecodingConfig()
+    """How the validation split is transcribed."""
     code_revision: str = "unknown"
+    """Version of the library, and a digest of its sources."""
     tracking: Tracking = Tracking()
+    """Where the curves are shown."""
 
     @property
     def inputs(self) -> dict[str, Any]:

@@ -37,9 +37,13 @@ class Prepared:
     """This process's share of a step, cut into pieces that fit `budget_s`."""
 
     plan: StepPlan
+    """Which step it is."""
     examples: Sequence[Example]
+    """This process's share."""
     pieces: tuple[Piece, ...]
+    """The same, cut."""
     budget_s: float
+    """Padded seconds of audio in a piece."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,13 @@ class StepResult:
     """What one step was: mean loss, audio and arithmetic done by all processes."""
 
     loss: float
+    """Mean cross-entropy by label id, nats."""
     gradient_norm: float
+    """Before clipping."""
     audio_s: float
+    """Of all processes."""
     flop: float
+    """Of all processes."""
 
 
 def learning_rate(step: int, peak: float, warmup_steps: int, max_steps: int) -> float:

@@ -23,19 +23,33 @@ class Progress(Record):
     """What is going on and how far it is; None where it is not known."""
 
     phase: Phase
+    """What is going on."""
     message: str = ""
+    """More of it."""
     done: int = 0
+    """Of the phase; 0 with nothing to count."""
     of: int = 0
+    """How many there are."""
     step: int = 0
+    """Optimizer steps done."""
     total_steps: int = 0
+    """Planned."""
     elapsed_s: float = 0.0
+    """Of this process."""
     eta_s: float | None = None
+    """Time left."""
     loss: float | None = None
+    """Of the last step, nats by label id."""
     wer: float | None = None
+    """Of the last validation, a fraction."""
     learning_rate: float | None = None
+    """Of the last step."""
     audio_s_per_s: float | None = None
+    """Seconds of audio in a second."""
     compute_share: float | None = None
+    """Of the device's peak, a fraction."""
     memory_bytes: int | None = None
+    """The most in use so far."""
 
     def line(self) -> str:
         """One line for a person."""

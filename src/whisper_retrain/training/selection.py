@@ -24,8 +24,11 @@ class Selection:
     """The step, its validation WER, and the steps whose mean it is (none: its own weights)."""
 
     step: int
+    """Whose weights they are."""
     wer: float
+    """Of the validation split, a fraction."""
     averaged_steps: tuple[int, ...] = ()
+    """Whose mean they are; none: those of `step` alone."""
 
 
 def select_weights(

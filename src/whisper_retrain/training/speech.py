@@ -38,13 +38,19 @@ class Utterance(Protocol):
     def duration_s(self) -> float: ...
 
 
-@dataclass(frozen=True)
-class Speech:
-    """Training and validation split, and the way to an utterance's samples (mono, 16 kHz)."""
+UtteranceT = TypeVar("UtteranceT", bound=Utterance)
 
-    train: Sequence[Any]
-    validation: Sequence[Any]
-    audio: Callable[[Any], Wave]
+
+@dataclass(frozen=True)
+class TrainingSpeech:
+    """What a training hears: two splits, and the way to their audio."""
+
+    train: Sequence[Utterance]
+    """To train on."""
+    validation: Sequence[Utterance]
+    """To choose the checkpoint by."""
+    audio: Callable[[Utterance], Wave]
+    """Utterance -> its samples, mono at 16 kHz."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,11 @@ class Example:
     """One utterance ready for a batch."""
 
     id: str
+    """Of the utterance."""
     wave: Wave
+    """Samples, mono at 16 kHz, within -1..1."""
     label_ids: tuple[int, ...]
+    """With prefix and end of text."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +70,11 @@ class Piece:
     """A micro-batch: waveforms (n, samples), decoder input and labels (n, tokens)."""
 
     waves: Tensor
+    """Float, (n, samples), padded with silence."""
     decoder_ids: Tensor
+    """Long, (n, tokens): what the decoder is given."""
     labels: Tensor
+    """Long, (n, tokens): what it should say; IGNORED is padding."""
 
     def pinned(self) -> Piece:
         """The same in page-locked memory, from where a GPU fetches it by itself."""
@@ -103,8 +115,8 @@ class Labels:
 
 
 def usable(
-    utterances: Iterable[Any], labels: Labels, split: str
-) -> tuple[list[Any], dict[str, int]]:
+    utterances: Iterable[UtteranceT], labels: Labels, split: str
+) -> tuple[list[UtteranceT], dict[str, int]]:
     """Utterances that can be trained on, and how many not, by reason; InputError when none can."""
     taken, dropped = [], Counter[str]()
     for utterance in utterances:

@@ -40,6 +40,7 @@ class StateManifest(Record):
     """What a training state consists of; its existence says that the rest is there."""
 
     format: int = FORMAT
+    """Of the state; another one is passed over."""
     job: str
     """Digest of the TrainingJob."""
     step: int

@@ -21,10 +21,11 @@ from whisper_retrain.normalizer import normalize
 from whisper_retrain.records import total
 from whisper_retrain.training.devices import Device, is_out_of_memory
 from whisper_retrain.training.model import WhisperLoss
-from whisper_retrain.training.speech import IGNORED, Example, Labels, Piece, collate
+from whisper_retrain.training.speech import IGNORED, Example, Labels, Piece, Utterance, collate
 
 logger = logging.getLogger(__name__)
 FEW_TOKENS = 8  # beside what speech of that length may hold: punctuation of a short word
+PREFIX_ROOM = 8  # positions of the decoder that the prefix takes
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,30 @@ class Validation:
     """What a model makes of the validation split; WER as a fraction, loss by label id."""
 
     wer: float
+    """Normalised, a fraction."""
     loss: float
+    """Mean cross-entropy by label id, nats."""
     hypotheses: tuple[str, ...]
+    """By utterance id."""
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What a model made of some utterances."""
+
+    hypotheses: list[str]
+    """In the order of the utterances."""
+    summed_loss: float
+    """Cross-entropy over all label ids, nats."""
+    label_ids: float
+    """How many there are."""
+
+    def __add__(self, other: _Batch) -> _Batch:
+        return _Batch(
+            self.hypotheses + other.hypotheses,
+            self.summed_loss + other.summed_loss,
+            self.label_ids + other.label_ids,
+        )
 
 
 def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float:
@@ -48,8 +71,8 @@ class Validator:
 
     def __init__(
         self,
-        utterances: Sequence[Any],
-        load: Callable[[Any], Example],
+        utterances: Sequence[Utterance],
+        load: Callable[[Utterance], Example],
         labels: Labels,
         decoding: DecodingConfig,
         device: Device,
@@ -73,10 +96,11 @@ class Validator:
             batch = self._mine[turn * size : (turn + 1) * size]
             if batch:
                 longest_s = max(utterance.duration_s for utterance in batch)
-                hypotheses, summed, tokens = self._batch(loss, batch, longest_s)
-                sums = [sums[0] + summed, sums[1] + tokens]
+                found = self._batch(loss, batch, longest_s)
+                sums = [sums[0] + found.summed_loss, sums[1] + found.label_ids]
                 texts += [
-                    (u.id, u.reference, text) for u, text in zip(batch, hypotheses, strict=True)
+                    (u.id, u.reference, text)
+                    for u, text in zip(batch, found.hypotheses, strict=True)
                 ]
         loss.train()
         summed, tokens = self.device.sum(sums)
@@ -85,10 +109,8 @@ class Validator:
         wer = word_error_rate(references, all_hypotheses)
         return Validation(wer, summed / tokens, tuple(all_hypotheses))
 
-    def _batch(
-        self, loss: WhisperLoss, batch: Sequence[Any], longest_s: float
-    ) -> tuple[list[str], float, float]:
-        """Transcripts, summed loss and number of label ids; in halves when memory runs out."""
+    def _batch(self, loss: WhisperLoss, batch: Sequence[Utterance], longest_s: float) -> _Batch:
+        """One batch; in halves when memory runs out."""
         try:
             return self._transcribed(loss, batch, longest_s)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
@@ -106,11 +128,11 @@ class Validator:
         first, second = (
             self._batch(loss, part, longest_s) for part in (batch[:half], batch[half:])
         )
-        return first[0] + second[0], first[1] + second[1], first[2] + second[2]
+        return first + second
 
     def _transcribed(
-        self, loss: WhisperLoss, batch: Sequence[Any], longest_s: float
-    ) -> tuple[list[str], float, float]:
+        self, loss: WhisperLoss, batch: Sequence[Utterance], longest_s: float
+    ) -> _Batch:
         examples = [self._load(utterance) for utterance in batch]
         piece = collate(examples, self.labels, 0.0, full_context=True).to(self.device.torch)
         with self.device.autocast():
@@ -118,7 +140,7 @@ class Validator:
             summed = self._loss(loss, piece, encoded)
             ids = self._generate(loss.whisper, encoded, longest_s)
         texts = self.labels.tokenizer.batch_decode(ids, skip_special_tokens=True)
-        return texts, summed, float((piece.labels != IGNORED).sum())
+        return _Batch(texts, summed, float((piece.labels != IGNORED).sum()))
 
     def _loss(self, loss: WhisperLoss, piece: Piece, encoded: Any) -> float:
         decoded = loss.whisper.model(
@@ -128,7 +150,7 @@ class Validator:
 
     def _generate(self, whisper: Any, encoded: Any, longest_s: float) -> Any:
         bound = math.ceil(longest_s * self.decoding.max_tokens_per_s) + FEW_TOKENS
-        room = whisper.config.max_target_positions - 8  # the prefix has its place too
+        room = whisper.config.max_target_positions - PREFIX_ROOM
         return whisper.generate(
             encoder_outputs=encoded,
             max_new_tokens=min(bound, room),

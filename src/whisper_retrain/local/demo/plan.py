@@ -30,7 +30,9 @@ class Sentence:
     """A sentence and the prompt that it answers."""
 
     prompt: str
+    """What it answers."""
     text: str
+    """What is said."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,17 @@ class Reading:
     """One utterance to be: what a speaker says, and what the dataset will claim."""
 
     id: str
+    """Of the utterance."""
     speaker_id: int
+    """Who reads."""
     prompt: str
+    """Topic or category."""
     sentence: str
     """The reference that is published."""
     spoken: str
     """The text that is read aloud; empty: the audio is that of the reading `copied`."""
     copied: str = ""
+    """Id of the reading whose audio it is; empty: its own."""
     fault: str = ""
     """The reason for which the refresh stage must quarantine it; empty: none."""
 

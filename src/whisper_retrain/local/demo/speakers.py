@@ -14,13 +14,17 @@ class Speaker:
     """One voice with its microphone."""
 
     id: int
+    """As the dataset has it."""
     engine: Literal["espeak", "piper"]
+    """Which synthesizer speaks."""
     voice: str
     """eSpeak NG: language and variant. Piper: the name of the one voice there is."""
     words_per_minute: int
+    """Speed."""
     pitch: int
     """eSpeak NG's 0-100; Piper has none."""
     snr_db: float
+    """How loud the noise is."""
     noise_slope: float
     """Power of the noise falls with frequency to this power: 0 white, 1 pink, 2 rumble."""
     rate_hz: int

@@ -46,9 +46,13 @@ class Credentials(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     s3_access_key: str
+    """Of the S3 server."""
     s3_secret_key: str
+    """Of the S3 server."""
     hub_token: str
+    """May write."""
     hub_read_token: str
+    """May only read."""
 
 
 class State(BaseModel):
@@ -57,7 +61,9 @@ class State(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int = FORMAT
+    """Of the file."""
     ports: dict[str, int]
+    """Name -> TCP port."""
 
 
 class Layout:

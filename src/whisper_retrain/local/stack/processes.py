@@ -29,9 +29,13 @@ class Found:
     """A live process of a stack."""
 
     process: psutil.Process
+    """Itself."""
     service: str
+    """What it belongs to."""
     spec: str
+    """Digest of what it was started with."""
     command: tuple[str, ...]
+    """Its command line."""
 
 
 def find(stack: str) -> list[Found]:

@@ -34,26 +34,34 @@ class NotReadyError(Exception):
 
 @dataclass(frozen=True)
 class Service:
-    """One process of the stack.
-
-    `identity` is the start of its command line by which it is told from what it starts itself;
-    `ports` are by their names in the layout; `probe` returns if all is well and raises
-    NotReadyError or an httpx.HTTPError otherwise.
-    """
+    """One process of the stack."""
 
     name: str
+    """In logs and files."""
     title: str
+    """For people."""
     version: str
+    """Of the program."""
     url: str
+    """Where it answers."""
     command: tuple[str, ...]
+    """What is started."""
     identity: tuple[str, ...]
+    """The start of its command line, by which it is told from what it starts itself."""
     variables: dict[str, str]
+    """Of its environment."""
     ports: dict[str, int]
+    """By their names in the layout."""
     probe: Callable[[], None]
+    """Returns if all is well; raises NotReadyError or an httpx.HTTPError otherwise."""
     data: tuple[Path, ...] = ()
+    """Its files, whose size is shown."""
     needs: tuple[str, ...] = ()
+    """Services that must be up before."""
     start_limit_s: float = 120.0
+    """Given up after so long."""
     stop_grace_s: float = 5.0
+    """Killed after so long."""
 
     @property
     def spec(self) -> str:

@@ -46,13 +46,21 @@ class ServiceStatus:
     """One service, as it is now; `health` is "up" or says what is wrong."""
 
     name: str
+    """In logs and files."""
     title: str
+    """For people."""
     health: str
+    """ "up", or what is wrong."""
     url: str
+    """Where it answers."""
     version: str
+    """Of the program."""
     pid: int | None
+    """None: it does not run."""
     data_bytes: int
+    """Of its files on the disk."""
     log_file: Path
+    """What it writes."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,9 @@ class Stack:
     """All services, as they are now."""
 
     local_dir: Path
+    """Where all its state lies."""
     services: tuple[ServiceStatus, ...]
+    """In the order of starting."""
 
     @property
     def is_up(self) -> bool:
