@@ -132,6 +132,12 @@ def test_growth_moves_nothing_and_a_frozen_test_set_keeps_its_digest(
         assert held_out_digest(second) == held_out_digest(first)
 
 
+def test_of_two_rows_that_differ_by_speaker_the_same_one_stays() -> None:
+    rows = [recording(0, speaker=speaker) for speaker in ("s1", "s2")]
+    one, other = (curate(these, config(), Before(), COUNT) for these in (rows, rows[::-1]))
+    assert manifest_digest(one.utterances) == manifest_digest(other.utterances)
+
+
 @law
 @given(recordings, configs, st.randoms(use_true_random=False))
 def test_digests_do_not_depend_on_the_order_of_the_rows(

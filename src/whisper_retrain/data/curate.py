@@ -80,7 +80,16 @@ def curate(
         before = Before()
     frozen, notices = _frozen(before, review) if policy.test_set == "frozen" else ({}, [])
     rows = [_reviewed(row, review) for row in recordings]
-    rows.sort(key=lambda r: (r.key, r.audio_sha256 or "", r.reference or ""))
+    # By all that a row says, so that which of two alike ones stays does not hang on their order.
+    rows.sort(
+        key=lambda r: (
+            r.key,
+            r.audio_sha256 or "",
+            r.reference or "",
+            r.speaker or "",
+            r.prompt or "",
+        )
+    )
     fresh, held = _without_frozen(rows, frozen)
     candidates, quarantined = _validated(fresh, config, count, review)
     kept, duplicates = _without_duplicates(candidates, frozen, before)
