@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from prefect import flow
 
 from flows.stages import stage
@@ -12,7 +14,14 @@ from whisper_retrain.config import DecodingConfig, ReleaseConfig
 from whisper_retrain.gate.decision import DecisionJob
 from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.model_files import ModelJob
-from whisper_retrain.records import DatasetRevision, EvaluationReport, ModelRef, Pair, TrainingRun
+from whisper_retrain.records import (
+    Checkpoint,
+    DatasetRevision,
+    EvaluationReport,
+    ModelRef,
+    Pair,
+    TrainingRun,
+)
 from whisper_retrain.release.evidence import Evidence
 
 
@@ -39,12 +48,8 @@ def gate(
         general_speech: A second test set, of everyday speech, that must not get worse.
     """
 
-    def score(role: str, model: ModelRef, on: DatasetRevision) -> EvaluationReport:
-        checkpoint = run.checkpoint if model is challenger else None
-        job = plan(model, on, decoding, policy, probed=on is dataset)
-        return job.named(evaluate(role, job, on, policy.own_terms, checkpoint))
-
     challenger = ModelRef(name="challenger", model_digest=run.checkpoint.model_digest)
+    score = partial(_score, decoding=decoding, policy=policy)
     first = champion_revision is None
     champion = (
         describe_model(ModelJob(name="champion", repo=release.repo, revision=champion_revision))
@@ -54,13 +59,19 @@ def gate(
     baseline = score("baseline", run.base_model, dataset)
     reports: Pair[EvaluationReport] = Pair(
         champion=baseline if first else score("champion", champion, dataset),
-        challenger=score("challenger", challenger, dataset),
+        challenger=score("challenger", challenger, dataset, checkpoint=run.checkpoint),
     )
     guard: Pair[EvaluationReport] | None = None
     if general_speech:
         guard = Pair(
-            champion=score("champion-general", champion, general_speech),
-            challenger=score("challenger-general", challenger, general_speech),
+            champion=score("champion-general", champion, general_speech, probed=False),
+            challenger=score(
+                "challenger-general",
+                challenger,
+                general_speech,
+                checkpoint=run.checkpoint,
+                probed=False,
+            ),
         )
     judged = decide(
         DecisionJob(
@@ -85,3 +96,21 @@ def gate(
     publish_evaluation_note(evidence)
     publish_decision_note(evidence)
     return evidence
+
+
+def _score(
+    role: str,
+    model: ModelRef,
+    dataset: DatasetRevision,
+    *,
+    decoding: DecodingConfig,
+    policy: GatePolicy,
+    checkpoint: Checkpoint | None = None,
+    probed: bool = True,
+) -> EvaluationReport:
+    """One model on one test set; its files are a checkpoint's, or those of a Hub revision.
+
+    Probes say the same on every test set: they are asked for on one.
+    """
+    job = plan(model, dataset, decoding, policy, probed=probed)
+    return job.named(evaluate(role, job, dataset, policy.own_terms, checkpoint))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,7 +11,14 @@ import pytest
 
 from tests.fixtures.evaluation import make_evaluation
 from whisper_retrain.evaluation.probes import Probe, ProbeSource, judge, make_probes, run_probes
-from whisper_retrain.evaluation.rows import rows_digest, rows_from_parquet, rows_to_parquet
+from whisper_retrain.evaluation.rows import (
+    COUNTED,
+    PLAIN,
+    Row,
+    rows_digest,
+    rows_from_parquet,
+    rows_to_parquet,
+)
 from whisper_retrain.evaluation.transcriber import Transcript
 from whisper_retrain.records import Counts, total
 
@@ -101,3 +108,7 @@ def test_results_are_counted_by_kind() -> None:
     found = run_probes(probes, transcribe, batch=2)
     assert (found["a"].utterances, found["a"].hallucinated, found["a"].mean_words) == (2, 1, 2.0)
     assert found["b"].hallucinated == 0
+
+
+def test_every_field_of_a_row_has_its_column() -> None:
+    assert {field.name for field in fields(Row)} == {*PLAIN, *COUNTED, "tiers"}

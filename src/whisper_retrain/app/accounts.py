@@ -23,6 +23,7 @@ from typing import cast, get_args
 
 from whisper_retrain.app.corrections import Role
 from whisper_retrain.errors import InputError
+from whisper_retrain.whole import write_whole
 
 ROLES: tuple[Role, ...] = get_args(Role)
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
@@ -148,8 +149,4 @@ def save_account(path: Path, name: str, role: Role, password: str) -> None:
         f'[{one}]\nrole = "{account["role"]}"\npassword = "{account["password"]}"\n'
         for one, account in sorted(accounts.items())
     )
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    partial.replace(path)
+    write_whole(path, text, private=True)

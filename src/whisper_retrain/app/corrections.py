@@ -15,7 +15,7 @@ from typing import Literal
 import jiwer
 from pydantic import Field
 
-from whisper_retrain.app.transcription import ModelAt, Speech
+from whisper_retrain.app.transcription import Speech
 from whisper_retrain.config import ValidationBounds
 from whisper_retrain.data.recordings import Recording
 from whisper_retrain.data.text import fold_phrase, repair_reference
@@ -267,8 +267,3 @@ def to_listing(
         if taken and standing(one, reviews.get(one.id, ())).state == "accepted":
             listed[one.audio_sha256] = one
     return sorted(listed.values(), key=lambda c: c.id)
-
-
-def model_of(correction: Correction) -> ModelAt:
-    """The champion that had been heard."""
-    return ModelAt(correction.champion_repo, correction.champion_revision)

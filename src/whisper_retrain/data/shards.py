@@ -143,11 +143,6 @@ class AudioShards:
             )
         return samples
 
-    def fetch(self, shards: set[str]) -> None:
-        """Bring shards into the cache, before workers are forked."""
-        for shard in sorted(shards):
-            self._load(shard)
-
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_open": OrderedDict()}
 

@@ -16,13 +16,20 @@ import numpy as np
 from whisper_retrain.evaluation.transcriber import Audio, Transcript
 from whisper_retrain.normalizer import normalize
 from whisper_retrain.records import ProbeResult
-from whisper_retrain.whisper_constants import SAMPLING_RATE_HZ
+from whisper_retrain.whisper_constants import CONTEXT_S, SAMPLING_RATE_HZ
 
 PROBES_VERSION = "1"
 SEED = 20_250_101
 REPEATS = 3
 TRAILING_SILENCE_S = 20.0
 BOUNDARY_S = (29.0, 30.0, 31.0)
+"""Around the end of Whisper's window."""
+NOISE_S = (2.0, 5.0, CONTEXT_S)
+"""Lengths of sound without speech: short, usual, a whole window."""
+WHITE_NOISE_RMS, HUM_PEAK, BABBLE_RMS = 0.02, 0.05, 0.05
+"""Of full scale: -34 dBFS, -26 dBFS of the first harmonic, -26 dBFS."""
+HUM_HZ = 50
+"""Of the mains."""
 TALKERS = 6
 SLACK_WORDS = 2
 """Words more than were said that are no hallucination: a misheard word may become two."""
@@ -56,7 +63,7 @@ def make_probes(speech: Sequence[ProbeSource]) -> list[Probe]:
     probes = [
         Probe(kind, noise(kind, duration_s, rng), 0)
         for kind in ("silence", "white noise", "hum")
-        for duration_s in (2.0, 5.0, 30.0)
+        for duration_s in NOISE_S
     ]
     if speech:
         probes += [Probe("babble", babble(speech, rng), 0) for _ in range(REPEATS)]
@@ -71,10 +78,10 @@ def noise(kind: str, duration_s: float, rng: np.random.Generator) -> Audio:
     if kind == "silence":
         return np.zeros(count, dtype=np.float32)
     if kind == "white noise":
-        return rng.normal(0, 0.02, count).astype(np.float32)
+        return rng.normal(0, WHITE_NOISE_RMS, count).astype(np.float32)
     time, phase = np.arange(count) / SAMPLING_RATE_HZ, rng.uniform(0, 2 * np.pi)
-    waves = [np.sin(2 * np.pi * 50 * k * time + phase) / k for k in (1, 2, 3)]
-    return (0.05 * np.sum(waves, axis=0)).astype(np.float32)
+    waves = [np.sin(2 * np.pi * HUM_HZ * k * time + phase) / k for k in (1, 2, 3)]
+    return (HUM_PEAK * np.sum(waves, axis=0)).astype(np.float32)
 
 
 def babble(
@@ -87,7 +94,7 @@ def babble(
         voice = np.resize(speech[pick].audio, count)
         mixed += np.roll(voice, int(rng.integers(count)))
     level = float(np.sqrt(np.mean(np.square(mixed)))) or 1.0
-    return (mixed * 0.05 / level).astype(np.float32)
+    return (mixed * BABBLE_RMS / level).astype(np.float32)
 
 
 def judge(probe: Probe, transcript: Transcript) -> tuple[bool, int]:

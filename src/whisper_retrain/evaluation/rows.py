@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from functools import cache
+from dataclasses import dataclass
 from typing import Any
 
 from whisper_retrain.evaluation.tiers import TIERS
@@ -19,6 +18,20 @@ NONE = Counts()
 PARTS = tuple(Counts.model_fields)
 COUNTED = ("raw", "words", "characters", "medical")
 """The counts of a row; a parquet column `words_hits` holds `row.words.hits`."""
+PLAIN = {
+    "id": "string",
+    "reference": "string",
+    "hypothesis": "string",
+    "duration_s": "double",
+    "speaker": "string",
+    "prompt": "string",
+    "phrase": "string",
+    "sampling_rate_hz": "int64",
+    "snr_db": "double",
+    "tokens": "int64",
+    "runaway": "bool",
+}
+"""The columns that are no counts, and their types in parquet."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +112,7 @@ def rows_from_parquet(data: bytes) -> list[Row]:
 
 
 def _flat(row: Row) -> dict[str, Any]:
-    flat = {name: value for name, value in vars(row).items() if name in _plain()}
+    flat = {name: value for name, value in vars(row).items() if name in PLAIN}
     for name in (*COUNTED, *TIERS):
         counts = row.counts(name)
         flat |= {f"{name}_{part}": getattr(counts, part) for part in PARTS}
@@ -107,7 +120,7 @@ def _flat(row: Row) -> dict[str, Any]:
 
 
 def _row(values: dict[str, Any]) -> Row:
-    plain = {name: values[name] for name in _plain()}
+    plain = {name: values[name] for name in PLAIN}
     counts = {
         name: Counts(**{part: values[f"{name}_{part}"] for part in PARTS})
         for name in (*COUNTED, *TIERS)
@@ -117,21 +130,9 @@ def _row(values: dict[str, Any]) -> Row:
     return Row(**plain, tiers={name: found for name, found in tiers.items() if found != NONE})
 
 
-@cache
-def _plain() -> dict[str, str]:
-    """Name -> type of the columns that are no counts."""
-    return {f.name: str(f.type) for f in fields(Row) if f.name not in (*COUNTED, "tiers")}
-
-
 def _schema() -> Any:
     import pyarrow as pa
 
-    types = {
-        "str": pa.string(),
-        "float": pa.float64(),
-        "int": pa.int64(),
-        "bool": pa.bool_(),
-    }
-    plain = [(name, types[kind.removesuffix(" | None")]) for name, kind in _plain().items()]
+    plain = [(name, pa.type_for_alias(kind)) for name, kind in PLAIN.items()]
     counted = [(f"{name}_{part}", pa.int64()) for name in (*COUNTED, *TIERS) for part in PARTS]
     return pa.schema(plain + counted)

@@ -40,13 +40,13 @@ def score_pairs(
 ) -> list[UtteranceCounts]:
     """Score aligned lists of texts as they were written, the counts of each utterance."""
     lexicon = lexicon or default_lexicon()
-    left, right = [normalize(r) for r in references], [normalize(h) for h in hypotheses]
+    said, written = [normalize(r) for r in references], [normalize(h) for h in hypotheses]
     counted = zip(
         count_words(_words(references), _words(hypotheses)),
-        count_words(left, right),
-        count_characters(left, right),
-        count_words(_terms(lexicon, left), _terms(lexicon, right)),
-        _count_tiers(lexicon, left, right),
+        count_words(said, written),
+        count_characters(said, written),
+        count_words(_terms(lexicon, said), _terms(lexicon, written)),
+        _count_tiers(lexicon, said, written),
         strict=True,
     )
     return [UtteranceCounts(*counts) for counts in counted]
@@ -65,13 +65,13 @@ def _count_tiers(
     lexicon: Lexicon, references: Sequence[str], hypotheses: Sequence[str]
 ) -> list[dict[str, Counts]]:
     """Counts of each tier's terms, aligned among themselves; tiers without any are left out."""
-    left = [lexicon.find_tiers(text) for text in references]
-    right = [lexicon.find_tiers(text) for text in hypotheses]
+    said = [lexicon.find_tiers(text) for text in references]
+    written = [lexicon.find_tiers(text) for text in hypotheses]
     found: list[dict[str, Counts]] = [{} for _ in references]
     for tier in TIERS:
-        used = [i for i in range(len(left)) if left[i][tier] or right[i][tier]]
+        used = [i for i in range(len(said)) if said[i][tier] or written[i][tier]]
         counts = count_words(
-            [" ".join(left[i][tier]) for i in used], [" ".join(right[i][tier]) for i in used]
+            [" ".join(said[i][tier]) for i in used], [" ".join(written[i][tier]) for i in used]
         )
         for i, count in zip(used, counts, strict=True):
             found[i][tier] = count

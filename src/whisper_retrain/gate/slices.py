@@ -28,7 +28,9 @@ from whisper_retrain.gate.statistics import (
 from whisper_retrain.records import Interval, Record
 
 DURATIONS_S = (2.0, 4.0, 8.0)
+"""Where slices by duration end."""
 NOISE_DB = (15.0, 30.0)
+"""Where slices by signal-to-noise ratio end."""
 
 
 class SliceComparison(Record):
@@ -167,6 +169,7 @@ def _half_width(blocks: Floats, difference: float, alpha: float) -> float:
     count = len(blocks)
     if count < 2:
         return 1.0
+    # s.e. = sqrt(G / (G - 1) * sum((b - a - d n)^2)) / sum(n), d the difference, n words of a block
     spread = blocks[:, 1] - blocks[:, 0] - difference * blocks[:, 2]
     error = sqrt(count / (count - 1) * float(np.square(spread).sum())) / float(blocks[:, 2].sum())
     return student_quantile(1 - alpha, count - 1) * error
@@ -174,6 +177,6 @@ def _half_width(blocks: Floats, difference: float, alpha: float) -> float:
 
 def _harm(blocks: Floats) -> float:
     """One-sided score test of no difference: sum / sqrt(sum of squares) of the blocks' changes."""
-    change = blocks[:, 1] - blocks[:, 0]
+    change = blocks[:, 1] - blocks[:, 0]  # b - a
     spread = sqrt(float(np.square(change).sum()))
     return 1 - NormalDist().cdf(float(change.sum()) / spread) if spread else 1.0

@@ -39,7 +39,13 @@ MIN_BLOCKS = 3
 CHUNK = 4_000_000
 """Block draws held in memory at once."""
 QUANTILE = 0.95
+"""Read off whatever alpha is; deeper ones are beyond 10,000 replicates."""
 POWER = 0.8
+"""Of the smallest improvement that is called detectable."""
+NORMAL_FROM_DEGREES = 1000
+"""From here on Student's t is the normal distribution to three digits."""
+NOT_ZERO = 1e-12
+"""Stands in for a sum of errors or words that is nought; what is divided is nought too."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +136,10 @@ def crossed(pairs: Paired, views: dict[str, Sequence[Hashable]], chosen: str) ->
 def _variance(pairs: Paired, labels: Sequence[Hashable]) -> float:
     """Cluster-robust variance of the relative difference, up to a factor that all views share."""
     blocks = block_totals(pairs, labels)
-    both = blocks[:, 0] + blocks[:, 1]
-    change = blocks[:, 1] - blocks[:, 0]
-    relative = change.sum() / max(both.sum(), 1e-12)
+    both = blocks[:, 0] + blocks[:, 1]  # a + b
+    change = blocks[:, 1] - blocks[:, 0]  # b - a
+    relative = change.sum() / max(both.sum(), NOT_ZERO)  # r = sum(b - a) / sum(a + b)
+    # G / (G - 1) * sum over blocks of ((b - a) - r (a + b))^2
     spread = float(np.square(change - relative * both).sum())
     return spread * len(blocks) / max(1, len(blocks) - 1)
 
@@ -154,8 +161,9 @@ def compare_view(
         unknown = Interval(low=-1.0, high=1.0, confidence=1 - 2 * alpha)
         return Comparison(view, len(blocks), estimate, unknown, 0.5, 1.0)
     drawn = resample(blocks, replicates, np.random.default_rng(seed))
-    relative, pooled = _relative(drawn)
+    relative, pooled = _relative(drawn)  # r* and (a + b) / words of each replicate
     centre, mean = (float(x[0]) for x in _relative(blocks.sum(axis=0, keepdims=True)))
+    # (r + widen * stretch * (r* - r)) * (a + b) / words: back to points of WER
     stretched = (centre + widen * stretch(len(blocks), alpha) * (relative - centre)) * pooled
     low, high = np.quantile(stretched, [1 - QUANTILE, QUANTILE])
     spread = float(np.std(relative)) * np.sqrt(len(blocks) / (len(blocks) - 1)) * mean * widen
@@ -181,13 +189,13 @@ def rate_interval(
 ) -> Interval:
     """Interval of errors / words of one model, by the same blocks and correction; never < 0."""
     alpha, pairs = (1 - confidence) / 2, Paired(errors, errors, words)
-    centre = float(errors.sum()) / max(float(words.sum()), 1e-12)
+    centre = float(errors.sum()) / max(float(words.sum()), NOT_ZERO)
     bounds = []
     for labels in views.values():
         blocks = block_totals(pairs, labels)
         if len(blocks) >= MIN_BLOCKS:
             drawn = resample(blocks, replicates, np.random.default_rng(seed))
-            rates = drawn[:, 1] / np.maximum(drawn[:, 2], 1e-12)
+            rates = drawn[:, 1] / np.maximum(drawn[:, 2], NOT_ZERO)
             stretched = centre + stretch(len(blocks), alpha) * (rates - centre)
             bounds.append(np.quantile(stretched, [1 - QUANTILE, QUANTILE]))
     low, high = max(bounds, key=lambda pair: pair[1] - pair[0], default=(0.0, 1.0))
@@ -220,17 +228,17 @@ def draws(blocks: int, replicates: int, rng: np.random.Generator) -> Iterator[Fl
 
 def stretch(blocks: int, alpha: float) -> float:
     """By how much replicates of few blocks lie too near to the estimate."""
-    small_sample = float(np.sqrt(blocks / (blocks - 1)))
+    small_sample = float(np.sqrt(blocks / (blocks - 1)))  # sqrt(G / (G - 1))
     t = student_quantile(1 - alpha, blocks - 1)
-    return small_sample * t / NormalDist().inv_cdf(QUANTILE)
+    return small_sample * t / NormalDist().inv_cdf(QUANTILE)  # ... * t / z
 
 
 @lru_cache(maxsize=4096)
 def student_quantile(probability: float, degrees: int) -> float:
     """Quantile of Student's t: its CDF is the integral of cos(x)^(degrees - 1), x = atan(t/√d)."""
-    if degrees > 1000:
+    if degrees > NORMAL_FROM_DEGREES:
         return NormalDist().inv_cdf(probability)
-    angle = np.linspace(-np.pi / 2, np.pi / 2, 200_001)
+    angle = np.linspace(-np.pi / 2, np.pi / 2, 200_001)  # x; the probability is right to 1e-9
     density = np.cos(angle) ** (degrees - 1)
     middle = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
     found = np.interp(probability, middle / middle[-1], angle)
@@ -240,5 +248,5 @@ def student_quantile(probability: float, degrees: int) -> float:
 def _relative(totals: Floats) -> tuple[Floats, Floats]:
     """(b - a) / (a + b), 0 where there are no errors, and (a + b) / words."""
     both = totals[:, 0] + totals[:, 1]
-    relative = (totals[:, 1] - totals[:, 0]) / np.maximum(both, 1e-12)
-    return relative, both / np.maximum(totals[:, 2], 1e-12)
+    relative = (totals[:, 1] - totals[:, 0]) / np.maximum(both, NOT_ZERO)
+    return relative, both / np.maximum(totals[:, 2], NOT_ZERO)

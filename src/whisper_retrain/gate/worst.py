@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from whisper_retrain.gate.statistics import (
+    NOT_ZERO,
     QUANTILE,
     Comparison,
     Floats,
@@ -69,7 +70,7 @@ def compare_worst_speakers(
 
 
 def _rates(blocks: Floats, column: int) -> Floats:
-    return blocks[:, column] / np.maximum(blocks[:, 2], 1e-12)
+    return blocks[:, column] / np.maximum(blocks[:, 2], NOT_ZERO)
 
 
 def _cut(rates: Floats, wanted: int) -> float:
@@ -87,4 +88,4 @@ def _worst_rate(blocks: Floats, weights: Floats, wanted: int, column: int) -> Fl
     before = np.cumsum(drawn, axis=1) - drawn
     taken = np.clip(wanted - before, 0, drawn)
     errors, words = taken @ blocks[order, column], taken @ blocks[order, 2]
-    return np.asarray(errors / np.maximum(words, 1e-12), dtype=np.float64)
+    return np.asarray(errors / np.maximum(words, NOT_ZERO), dtype=np.float64)

@@ -115,12 +115,6 @@ class EvaluationReport(Record):
 
     added: ClassVar[frozenset[str]] = frozenset({"conditions"})
 
-    @property
-    def insertion_rate(self) -> float:
-        """Inserted words over reference words, a fraction; what was made up shows here first."""
-        length = self.words.reference_length
-        return self.words.insertions / length if length else float(self.words.insertions > 0)
-
 
 class Interval(Record):
     """A two-sided bootstrap interval."""

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from whisper_retrain.whisper_constants import FRAMES_PER_POSITION
+
 
 def forward_flop(config: Any, utterances: int, frames: int, tokens: int) -> float:
     """Floating-point operations of one forward pass: 2 per multiply-add of all matrix products.
@@ -20,11 +22,17 @@ def forward_flop(config: Any, utterances: int, frames: int, tokens: int) -> floa
     `frames` of 10 ms and `tokens` are padded lengths. Convolutions, attention and the output
     projection are counted, norms and activations left out (as by Chowdhery et al. 2022, app. B).
     """
-    width, positions = config.d_model, frames // 2
+    width, positions = config.d_model, frames // FRAMES_PER_POSITION
+    # Multiply-adds, with width d, positions p, tokens t, hidden width f.
+    # Two convolutions of 3 taps: 3 d (mel * frames + d p)
     convolutions = 3 * width * (config.num_mel_bins * frames + width * positions)
+    # Scores and weighted sum: 2 p p d
     attention = 2 * positions * positions * width
+    # Query, key, value, output: 4 d d; two layers of f: 2 d f; for each position
     encoder = positions * (4 * width**2 + 2 * width * config.encoder_ffn_dim) + attention
+    # Query and output by token, key and value by position: 2 d d (t + p); scores and sum: 2 t p d
     cross = 2 * width**2 * (tokens + positions) + 2 * tokens * positions * width
+    # As in the encoder, over tokens: 4 t d d + 2 t t d
     own = tokens * 4 * width**2 + 2 * tokens * tokens * width
     decoder = own + cross + tokens * 2 * width * config.decoder_ffn_dim
     head = tokens * width * config.vocab_size

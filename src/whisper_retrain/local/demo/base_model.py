@@ -16,7 +16,6 @@ from whisper_retrain.local.demo.ctranslate2_file import read_variables
 from whisper_retrain.whisper_constants import CONTEXT_POSITIONS, MAX_LABEL_IDS, POSITION_S
 from whisper_retrain.whole import whole_folder
 
-MODEL_NAME = "whisper-tiny.en"
 END_OF_TEXT = 50256
 START_OF_TRANSCRIPT = 50257
 START_OF_PREVIOUS = 50360

@@ -22,7 +22,6 @@ from whisper_retrain.local.demo.speakers import (
 )
 
 DROPS = (1, 2)
-TOO_LONG_S = 40.0
 
 
 @dataclass(frozen=True)
