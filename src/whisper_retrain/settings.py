@@ -49,7 +49,8 @@ class Settings(BaseSettings):
         default=None, description="Accounts of the web application; without one: loopback only."
     )
     app_release: str | None = Field(
-        default=None, description="Release repo whose champion is tried; None: the only one."
+        default=None,
+        description="Release repo whose champion is tried; None: the one that was retrained last.",
     )
     app_examples: str | None = Field(
         default=None,

@@ -12,8 +12,8 @@ from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.data.latest import revisions_up_to
 from whisper_retrain.data.manifest import load_manifest
 from whisper_retrain.edges.hub import Hub
-from whisper_retrain.edges.store import ObjectStore, read_record
-from whisper_retrain.history.retrainings import Retraining
+from whisper_retrain.edges.store import ObjectStore
+from whisper_retrain.history.retrainings import Retraining, finished_retrainings
 from whisper_retrain.records import DatasetRevision, Promotion
 from whisper_retrain.release.evidence import Evidence
 from whisper_retrain.release.transaction import champions
@@ -52,17 +52,9 @@ class History:
 
 def read_history(store: ObjectStore, config: ReleaseConfig) -> History:
     """All records of a release repo and its champion tag."""
-    keys = [key for key in store.keys("retrain/v1/") if key.endswith("/record.json")]
-    records = [read_record(store, key, Retraining) for key in keys]
-    place = config.repo, config.champion_tag
-    ours = [
-        one
-        for one in records
-        if one is not None and (one.request.release_repo, one.request.champion_tag) == place
-    ]
     return History(
         promotions=tuple(reversed(champions(store, config))),
-        retrainings=tuple(sorted(ours, key=lambda one: one.at, reverse=True)),
+        retrainings=tuple(finished_retrainings(store, config)),
     )
 
 

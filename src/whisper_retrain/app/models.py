@@ -18,16 +18,15 @@ from whisper_retrain.app.transcription import ModelAt, Role
 from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.edges.hub import Hub
 from whisper_retrain.edges.store import ObjectStore
-from whisper_retrain.errors import InputError, WhisperRetrainError
+from whisper_retrain.errors import WhisperRetrainError
 from whisper_retrain.evaluation.transcriber import Transcriber
-from whisper_retrain.history.retrainings import Retraining, latest_retraining
+from whisper_retrain.history.retrainings import Retraining, latest_retraining, retrained_last
 from whisper_retrain.model_files import fetch_revision
 from whisper_retrain.release.transaction import champions, current_champion
 
 LOADED_AT_MOST = 3
 """Champion, previous champion and base model."""
 LOOK_EVERY_S = 2.0
-LATEST = "retrain/latest/"
 
 Load = Callable[[Path], Transcriber]
 """Loads the transcriber of a model's folder."""
@@ -46,19 +45,10 @@ class Release:
 
     @property
     def config(self) -> ReleaseConfig | None:
-        """The repo given (with `@tag` another tag), or the only one there is; None before that."""
+        """The repo given (with `@tag` another tag), or the one that was retrained last."""
         if self._place is None:
-            keys = list(self._store.keys(LATEST))
-            places = [key.removeprefix(LATEST).removesuffix(".json") for key in keys]
-            if len(places) > 1:
-                raise InputError(
-                    "there are several release repos",
-                    got=", ".join(places),
-                    remedy="set WHISPER_RETRAIN_APP_RELEASE to one of them",
-                )
-            self._place = places[0] if places else None
-        if self._place is None:
-            return None
+            last = retrained_last(self._store)
+            return last.request.release if last else None
         repo, _, tag = self._place.partition("@")
         return ReleaseConfig(repo=repo, champion_tag=tag) if tag else ReleaseConfig(repo=repo)
 

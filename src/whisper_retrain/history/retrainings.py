@@ -18,6 +18,9 @@ from whisper_retrain.records import Artifact, DatasetRevision, Promotion, Record
 from whisper_retrain.release.evidence import Evidence
 from whisper_retrain.release.transaction import promoted
 
+_PREFIX = "retrain/v1/"
+_LATEST = "retrain/latest/"
+
 
 class RetrainingRequest(Record):
     """All that a retraining depends on; equal requests give equal results."""
@@ -73,8 +76,26 @@ class Pointer(Record):
 
 def latest_retraining(store: ObjectStore, release: ReleaseConfig) -> Retraining | None:
     """The newest finished retraining for a release repo and its champion tag."""
-    pointer = read_record(store, _pointer_key(release), Pointer)
-    return read_record(store, pointer.key, Retraining) if pointer else None
+    return _pointed_to(store, _pointer_key(release))
+
+
+def retrained_last(store: ObjectStore) -> Retraining | None:
+    """The newest finished retraining for any release repo."""
+    found = [_pointed_to(store, key) for key in list(store.keys(_LATEST))]
+    return max(filter(None, found), key=lambda one: one.at, default=None)
+
+
+def finished_retrainings(store: ObjectStore, release: ReleaseConfig) -> list[Retraining]:
+    """All retrainings for a release repo and its champion tag, the newest first."""
+    keys = [key for key in store.keys(_PREFIX) if key.endswith("/record.json")]
+    records = [read_record(store, key, Retraining) for key in keys]
+    place = release.repo, release.champion_tag
+    ours = [
+        one
+        for one in records
+        if one is not None and (one.request.release_repo, one.request.champion_tag) == place
+    ]
+    return sorted(ours, key=lambda one: one.at, reverse=True)
 
 
 def keep_evidence(store: ObjectStore, request: RetrainingRequest, evidence: Evidence) -> None:
@@ -122,12 +143,17 @@ def nothing_new(
 
 
 def _prefix(request: RetrainingRequest) -> str:
-    return f"retrain/v1/{request.digest}/"
+    return f"{_PREFIX}{request.digest}/"
 
 
 def _pointer_key(release: ReleaseConfig) -> str:
     usual = release.champion_tag == RetrainingRequest.model_fields["champion_tag"].default
-    return f"retrain/latest/{release.repo}{'' if usual else f'@{release.champion_tag}'}.json"
+    return f"{_LATEST}{release.repo}{'' if usual else f'@{release.champion_tag}'}.json"
+
+
+def _pointed_to(store: ObjectStore, key: str) -> Retraining | None:
+    pointer = read_record(store, key, Pointer)
+    return read_record(store, pointer.key, Retraining) if pointer else None
 
 
 def _point(store: ObjectStore, key: str, pointer: Pointer) -> None:
