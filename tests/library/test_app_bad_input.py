@@ -22,7 +22,7 @@ from tests.fixtures.s3 import S3Server
 from whisper_retrain.app.accounts import read_accounts, save_account
 from whisper_retrain.app.correction_store import LISTING, PREFIX
 from whisper_retrain.app.server import AppConfig, build_services
-from whisper_retrain.app.uploads import MOST_BYTES
+from whisper_retrain.app.uploads import MOST_BYTES, REMEDIES
 from whisper_retrain.edges.hub import HubClient
 from whisper_retrain.errors import InputError
 
@@ -161,6 +161,16 @@ def test_a_file_that_was_not_uploaded_can_not_be_named(ada: Visitor, path: objec
     answer = ada.client.post("/try/gradio_api/queue/join", json=body)
     assert answer.status_code == 403
     assert "choose a file" in answer.text
+
+
+def test_the_button_may_be_pressed_again_until_the_file_is_gone(ada: Visitor) -> None:
+    path = ada.upload(sound(1, seed=21)).json()[0]
+    recording = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    first, second = (ada.press(recording) for _ in range(2))
+    assert first[0]
+    assert second[0] not in ("", first[0])
+    Path(path).unlink()
+    assert ada.press(recording) == ("", f"gone: {REMEDIES['gone']}")
 
 
 def test_a_path_in_the_name_leads_nowhere(app: RunningApp, ada: Visitor, tmp_path: Path) -> None:

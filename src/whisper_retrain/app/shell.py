@@ -34,15 +34,17 @@ class Recorder:
         self._services = services
 
     def take(self, path: str | None, request: gr.Request) -> Said:
-        """Decode what was sent; returns the token of the recording."""
+        """Decode what was sent; returns the token of the recording.
+
+        The file stays for the ten minutes of `delete_cache`: the button may be pressed again, and
+        Gradio keeps equal files of two people as one.
+        """
         if not path:
             return "", "Record something or choose a file first."
         try:
             decoded = decode_upload(Path(path))
         except UploadError as error:
             return "", str(error)
-        finally:
-            Path(path).unlink(missing_ok=True)
         return self._services.desk.put(str(request.username), decoded), WAITING
 
     def take_example(self, example: str | None, request: gr.Request) -> Said:

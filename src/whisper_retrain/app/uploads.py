@@ -31,6 +31,7 @@ REMEDIES = {
     "too-long": f"Send at most {LONGEST_DECODED_S / 60:.0f} minutes; cut longer ones in parts.",
     "too-short": "There is hardly any sound in it. Record it again.",
     "silent": "There is no speech to be heard. Is the right microphone chosen, and not muted?",
+    "gone": "It is not on the server any more. Record it again, or choose the file again.",
     "time-out": f"Decoding it took too long. Send a {FORMATS} file of an ordinary recording.",
 }
 
@@ -57,6 +58,8 @@ class Decoded:
 def decode_upload(path: Path, bounds: ValidationBounds | None = None) -> Decoded:
     """Decode an uploaded file; raises UploadError. Nothing of it is kept."""
     bounds = bounds or ValidationBounds()
+    if not path.is_file():
+        raise UploadError("gone")
     size_bytes = path.stat().st_size
     if size_bytes > MOST_BYTES:
         raise UploadError("too-large", f"{size_bytes / 2**20:.0f} MiB, {MOST_BYTES >> 20} at most")
