@@ -54,11 +54,14 @@ def test_an_overconfident_model_is_seen_through() -> None:
 
 def test_under_two_thousand_words_nothing_is_marked_and_it_says_why() -> None:
     assert calibrate(an_overconfident_model(LEAST_WORDS // 10 - 1)) is None
-    assert "2,000 words" in in_words(None)
+    assert "2,000 words" in in_words("too-few-words")
+    assert "is being tried" in in_words("not-yet")
 
 
 def test_the_figures_are_said_in_counts_and_never_as_a_bare_per_cent() -> None:
-    said = in_words(calibrate(an_overconfident_model(2000)))
+    found = calibrate(an_overconfident_model(2000))
+    assert found is not None
+    said = in_words(found)
     assert "in 100" in said
     assert "in a hundred" in said
     assert "%" not in said

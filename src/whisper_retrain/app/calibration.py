@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from whisper_retrain.app.marks import align
 from whisper_retrain.evaluation.transcriber import Word
@@ -22,6 +23,9 @@ LEAST_WORDS = 2_000
 MARK_FROM = 0.2
 """Chance of being wrong from which on a word is to be listened to again."""
 BINS = 10
+
+Unknown = Literal["too-few-words", "not-yet"]
+"""Why there is no calibration: too little validation speech, or it has not been made yet."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,9 @@ def observe(reference: str, words: Sequence[Word]) -> list[Observation]:
     ]
 
 
-def calibrate(utterances: Sequence[Sequence[Observation]]) -> Calibration | None:
+def calibrate(
+    utterances: Sequence[Sequence[Observation]], least_words: int = LEAST_WORDS
+) -> Calibration | None:
     """Fit on every second utterance and try on the others; None with too few words.
 
     Whole utterances go to a half: errors come together.
@@ -71,7 +77,7 @@ def calibrate(utterances: Sequence[Sequence[Observation]]) -> Calibration | None
     fitted = [one for observations in utterances[0::2] for one in observations]
     tried = [one for observations in utterances[1::2] for one in observations]
     words = len(fitted) + len(tried)
-    if words < LEAST_WORDS or not fitted or not tried:
+    if words < least_words or not fitted or not tried:
         return None
     steps = fit_monotone(fitted)
     check_below = next((p for p, right in steps if 1 - right < MARK_FROM), 1.0)
@@ -127,9 +133,14 @@ def expected_error(
     return off / len(observations)
 
 
-def in_words(calibration: Calibration | None) -> str:
+def in_words(calibration: Calibration | Unknown) -> str:
     """What a mark means, in counts that a person can picture."""
-    if calibration is None:
+    if calibration == "not-yet":
+        return (
+            "No words are marked as unsure yet: how far this champion's own doubts can be trusted "
+            "is being tried on validation speech."
+        )
+    if calibration == "too-few-words":
         return (
             f"No words are marked as unsure: that needs {LEAST_WORDS:,} words of validation speech "
             "to find out how far the model's own doubts can be trusted, and there are fewer."

@@ -16,6 +16,7 @@ from whisper_retrain.app.calibration import (
     LEAST_WORDS,
     Calibration,
     Observation,
+    Unknown,
     calibrate,
     observe,
 )
@@ -50,40 +51,41 @@ class Calibrations:
         models: Models,
         decoding: DecodingConfig,
         cache_dir: Path,
+        least_words: int = LEAST_WORDS,
     ) -> None:
         self._store, self._hub, self._release, self._models = store, hub, release, models
-        self._decoding, self._cache = decoding, cache_dir
-        self._known: dict[ModelAt, Calibration | None] = {}
+        self._decoding, self._cache, self._least = decoding, cache_dir, least_words
+        self._known: dict[ModelAt, Calibration | Unknown] = {}
         self._begun: set[ModelAt] = set()
         self._lock = threading.Lock()
 
-    def get(self, model: ModelAt) -> Calibration | None:
-        """The calibration of a champion if it is there; otherwise it is begun, and None."""
+    def get(self, model: ModelAt) -> Calibration | Unknown:
+        """The calibration of a champion, or why there is none; where it is missing, it is begun."""
         with self._lock:
             if model in self._known:
                 return self._known[model]
             if model in self._begun:
-                return None
+                return "not-yet"
             self._begun.add(model)
         threading.Thread(target=self._make, args=(model,), daemon=True).start()
-        return None
+        return "not-yet"
 
     def _make(self, model: ModelAt) -> None:
         try:
             found = self.find_or_make(model)
+            with self._lock:
+                self._known[model] = found or "too-few-words"
         except WhisperRetrainError as error:
             log.warning("no calibration of %s: %s", model, error)
+        finally:
             with self._lock:
-                self._begun.discard(model)  # the next request tries again
-            return
-        with self._lock:
-            self._known[model] = found
+                self._begun.discard(model)  # where it failed, the next request tries again
 
     def find_or_make(self, model: ModelAt) -> Calibration | None:
         """The calibration, from S3 where it was made before; None with too little speech."""
         last = self._release.retraining()
         validation = self._validation(last) if last else []
-        if sum(len(one.reference.split()) for one in validation) < LEAST_WORDS:
+        if sum(len(one.reference.split()) for one in validation) < self._least:
             return None
         folder = fetch_revision(self._hub, model.repo, model.revision, self._cache / "models")
         inputs = {
@@ -96,7 +98,7 @@ class Calibrations:
         stored = read_record(self._store, key, Calibration)
         if stored is not None:
             return stored
-        made = calibrate(self._observe(model, validation))
+        made = calibrate(self._observe(model, validation), self._least)
         if made is not None:
             write_record(self._store, key, made)
         return made

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 
-from whisper_retrain.app.calibration import in_words
+from whisper_retrain.app.calibration import Calibration, in_words
 from whisper_retrain.app.desk import Entry
 from whisper_retrain.app.downloads import FORMATS
 from whisper_retrain.app.marks import mark
@@ -92,7 +92,7 @@ def _shown(transcription: Transcription, services: Services) -> dict[str, Any]:
     lexicon = default_lexicon()
     champion = transcription.champion
     calibration = services.calibrations.get(champion.model)
-    check_below = calibration.check_below if calibration else None
+    check_below = calibration.check_below if isinstance(calibration, Calibration) else None
     tiers: dict[str, None] = {}
     cards = []
     for role, hearing in transcription.hearings.items():
