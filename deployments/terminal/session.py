@@ -110,7 +110,8 @@ class Session:
             "facts": str(write_last_run(self.local_dir, facts)),
         }
         self.console.print("\n[bold]Where to look[/bold]")
-        print_links(self.console, _links(run, retraining.request.release) | files)
+        app = {"web app": url} if (url := settings().app_url) else {}
+        print_links(self.console, _links(run, retraining.request.release) | files | app)
         seconds, peak_gib = time.monotonic() - self.started_s, self.memory.bytes / 2**30
         self.console.print(f"done in {seconds:.0f} s, peak memory {peak_gib:.1f} GiB in all")
         (self.local_dir / LAST_RUN_TEXT).write_text(self.console.export_text())

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from tests.fixtures.hub import HubServer
 from tests.fixtures.s3 import S3Server
+from whisper_retrain.app.correction_store import SOURCE, CorrectionStore
 from whisper_retrain.cli import commands
 from whisper_retrain.config import (
     BaseModelConfig,
@@ -141,6 +142,26 @@ def test_a_folder_without_a_listing(services: Settings, tmp_path: Path) -> None:
     place = DatasetSource(kind="folder", location=str(tmp_path))
     found = checked(services, "dataset main", CheckScope(dataset=DatasetConfig(sources=(place,))))
     assert (found.status, "listing" in found.found) == ("failed", True)
+
+
+def test_corrections_may_be_none_yet_and_an_empty_folder_of_recordings_is_a_fault(
+    services: Settings, s3_environment: S3Server, tmp_path: Path
+) -> None:
+    store = s3_environment.store()
+    CorrectionStore(store).rebuild()
+    (tmp_path / "metadata.csv").write_text("path,sentence\n")
+    places = (
+        DatasetSource(
+            name="main", kind="folder", location=str(tmp_path), columns=Columns(audio="path")
+        ),
+        DatasetSource(
+            name="corrections", kind="s3", location=store.uri(SOURCE), preset="corrections"
+        ),
+    )
+    results = run_checks(CheckScope(dataset=DatasetConfig(sources=places)), services)
+    assert outcome(results, "dataset main").status == "failed"
+    assert "0 rows" in outcome(results, "dataset corrections").found
+    assert outcome(results, "dataset corrections").status == "ok"
 
 
 @pytest.mark.parametrize(

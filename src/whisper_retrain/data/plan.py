@@ -32,6 +32,9 @@ PRESETS = {
     "corrections": Columns(audio="audio", reference="sentence", id="id", speaker="speaker"),
 }
 
+MAY_BE_EMPTY = frozenset({"corrections"})
+"""Presets of sources that people fill by and by: none there yet is nothing wrong."""
+
 
 def columns_of(source: DatasetSource) -> Columns:
     """The columns of a source, of its preset where it has one."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from whisper_retrain.config import BaseModelConfig, DatasetSource
-from whisper_retrain.data.plan import columns_of
+from whisper_retrain.data.plan import MAY_BE_EMPTY, columns_of
 from whisper_retrain.doctor.checks import CheckResult
 from whisper_retrain.edges.hub import HubClient
 from whisper_retrain.edges.hub_errors import translated
@@ -83,7 +83,7 @@ def _listing(name: str, source: DatasetSource) -> CheckResult:
 
     tree = open_tree(source.location)
     rows = sum(1 for _ in listed_rows(source, tree, tree.stamps()))
-    if not rows:
+    if not rows and source.preset not in MAY_BE_EMPTY:
         raise InputError(
             "the listing is empty", where=source.location, remedy="add rows to the listing"
         )
