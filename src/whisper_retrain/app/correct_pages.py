@@ -127,6 +127,7 @@ def judge(correction_id: str, request: Request, person: Author, services: Shared
         may_judge=person.may("reviewer") or person.name != one.author,
         may_withdraw=_may_withdraw(person, one),
         heard_by=_heard_by(one.audio_sha256, services),
+        held_out=_is_held_out(one, services),
         next=_next_waiting(services, person, one.id),
     )
 
@@ -168,7 +169,7 @@ def withdraw(correction_id: str, request: Request, person: Author, services: Sha
     one = _stored(correction_id, person, services)
     if not _may_withdraw(person, one):
         raise HTTPException(403, "Only its author or a reviewer can withdraw a correction.")
-    heard_by = _heard_by(one.audio_sha256, services)
+    heard_by, held_out = _heard_by(one.audio_sha256, services), _is_held_out(one, services)
     services.corrections.withdraw(
         one,
         Withdrawal(
@@ -178,7 +179,14 @@ def withdraw(correction_id: str, request: Request, person: Author, services: Sha
             at=datetime.now(UTC),
         ),
     )
-    return page(request, "withdrawn.html.jinja", title="Withdrawn", heard_by=heard_by)
+    return page(
+        request,
+        "withdrawn.html.jinja",
+        title="Withdrawn",
+        one=one,
+        heard_by=heard_by,
+        held_out=held_out,
+    )
 
 
 def _heard(token: str, person: Person, services: Services) -> Entry:
@@ -202,6 +210,11 @@ def _may_see(person: Person, one: Correction) -> bool:
 
 def _may_withdraw(person: Person, one: Correction) -> bool:
     return person.may("reviewer") or one.author == person.name
+
+
+def _is_held_out(one: Correction, services: Services) -> bool:
+    """Whether it belongs to a frozen test set: it was there when that was made."""
+    return one.audio_sha256 in services.known().test_audio
 
 
 def _refuse_if_leaking(one: Correction, services: Services) -> None:
