@@ -12,30 +12,29 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from tests.fixtures.app import RunningApp, Visitor, running_app
+from tests.fixtures.app import RunningApp, Visitor, crown, running_app
 from tests.fixtures.browser import Browser
+from tests.fixtures.champions import SCRIPT, a_history, checkpoint_of, with_corrections
+from tests.fixtures.evaluation import tiny_whisper
 from tests.fixtures.hub import HubServer
-from tests.fixtures.recordings import corpus, write_folder
 from tests.fixtures.s3 import S3Server
-from whisper_retrain.app.correction_store import SOURCE
-from whisper_retrain.config import (
-    Columns,
-    DatasetConfig,
-    DatasetSource,
-    DecodingConfig,
-    SplitPolicy,
-)
+from whisper_retrain.app.champions import read_history
+from whisper_retrain.config import DatasetConfig, DecodingConfig
 from whisper_retrain.data.refresh import refresh_dataset
+from whisper_retrain.edges.hub import HubClient
+from whisper_retrain.edges.store import S3Store
 from whisper_retrain.evaluation.transformers_runtime import load_transcriber
 from whisper_retrain.local.demo.base_model import convert_base_model
 from whisper_retrain.local.demo.recording import record
 from whisper_retrain.local.demo.speakers import TRAIN_SPEAKERS
+from whisper_retrain.records import ModelRef
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -65,18 +64,38 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def app(
-    hub_server: HubServer,
-    s3_server: S3Server,
-    model_dir: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[RunningApp]:
+def store(s3_server: S3Server) -> Iterator[S3Store]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in s3_server.environment().items():
             patch.setenv(name, value)
-        cache = tmp_path_factory.mktemp("cache")
-        with running_app(hub_server, s3_server.store(), model_dir, cache) as app:
-            yield app
+        yield s3_server.store()
+
+
+@pytest.fixture(scope="module")
+def dataset(store: S3Store, tmp_path_factory: pytest.TempPathFactory) -> DatasetConfig:
+    """With corrections among its sources."""
+    return with_corrections(store, tmp_path_factory.mktemp("recordings"))
+
+
+@pytest.fixture(scope="module")
+def app(
+    hub_server: HubServer,
+    store: S3Store,
+    dataset: DatasetConfig,
+    model_dir: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[RunningApp]:
+    """Tiny.en is champion after a model that only stammers, which is the base model too."""
+    hub = HubClient(hub_server.endpoint, hub_server.token)
+    stammering = tiny_whisper(tmp_path_factory.mktemp("model") / "stammering")
+    repo, base = hub_server.new_name(), hub_server.new_name()
+    start = ModelRef(
+        name="base", model_digest="ba5e" * 16, repo=base, revision=crown(hub, base, stammering)
+    )
+    checkpoints = checkpoint_of(store, stammering), checkpoint_of(store, model_dir)
+    a_history(hub, store, repo, start, checkpoints, refresh_dataset(dataset, store))
+    with running_app(hub_server, store, repo, tmp_path_factory.mktemp("cache")) as app:
+        yield app
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +156,15 @@ def speak(browser: Browser, seconds: float = 5.0) -> str:
     return str(browser.value("document.querySelector('#result').dataset.token"))
 
 
+def upload(browser: Browser, path: Path) -> None:
+    """Choose a file instead of speaking."""
+    browser.value("document.querySelector('#recording [aria-label=\"Upload file\"]').click()")
+    browser.choose("#recording input[type=file]", path)
+    browser.wait("!!document.querySelector('#recording #waveform, #recording audio')")
+
+
 def test_spoken_corrected_accepted_taken_up_withdrawn(
-    browser: Browser, app: RunningApp, model_dir: Path, tmp_path: Path
+    browser: Browser, app: RunningApp, dataset: DatasetConfig, model_dir: Path
 ) -> None:
     ready(browser, app)
     token = speak(browser)
@@ -165,22 +191,14 @@ def test_spoken_corrected_accepted_taken_up_withdrawn(
     one = browser.value("location.search.slice(6)")
 
     store = app.services.store
-    write_folder(tmp_path / "main", corpus())
-    names = Columns(audio="file_name", id="id", speaker="speaker_id")
-    main = DatasetSource(kind="folder", location=str(tmp_path / "main"), columns=names)
-    sent = DatasetSource(
-        name="corrections", kind="s3", location=store.uri(SOURCE), preset="corrections"
-    )
-    splits = SplitPolicy(test_speakers=("s0", "s4", "s8"))
-    config = DatasetConfig(sources=(main, sent), splits=splits)
-    before = refresh_dataset(config, store).taken
+    before = refresh_dataset(dataset, store).taken
     browser.go(f"{app.url}/corrections/{one}")
     browser.value("document.querySelector('button[value=accept]').click()")
     browser.wait("document.body.innerText.includes('accepted by a reviewer')")
-    assert refresh_dataset(config, store).taken == before + 1
+    assert refresh_dataset(dataset, store).taken == before + 1
     browser.value("document.querySelector('button.danger').click()")
     browser.wait("document.querySelector('h1').innerText === 'Withdrawn'")
-    assert refresh_dataset(config, store).taken == before
+    assert refresh_dataset(dataset, store).taken == before
 
 
 def test_it_asks_nobody_else_and_complains_about_nothing(browser: Browser, app: RunningApp) -> None:
@@ -211,16 +229,30 @@ def heard(app: RunningApp, spoken: Path) -> str:
     return token
 
 
-def pages(token: str) -> list[str]:
-    return ["/", f"/transcripts/{token}", f"/correct/{token}", "/correct", "/champions"]
+@pytest.fixture(scope="module")
+def pages(app: RunningApp, heard: str) -> list[str]:
+    """One address of every kind."""
+    visitor = Visitor(app.url)
+    form = {"text": "He took amoxicillin.", "speaker": "s2", "consent": "yes"}
+    sent = visitor.client.post(f"/correct/{heard}", data=form).headers["location"]
+    config = app.services.release.config
+    assert config is not None
+    history = read_history(app.services.store, config)
+    return [
+        *("/", f"/transcripts/{heard}", f"/correct/{heard}", sent, "/champions"),
+        f"/corrections/{sent.split('=')[1]}",
+        f"/champions/{history.promotions[0].revision}",
+        *(f"/decisions/{one.evidence.decision.digest}" for one in history.retrainings),
+        *("/login", "/transcripts/none"),
+    ]
 
 
 @pytest.mark.parametrize("width", [360, 1280])
 def test_nothing_is_wider_than_the_window(
-    browser: Browser, app: RunningApp, heard: str, width: int
+    browser: Browser, app: RunningApp, pages: list[str], width: int
 ) -> None:
     ready(browser, app, width)
-    for path in pages(heard):
+    for path in pages:
         browser.go(app.url + path)
         if path == "/":
             browser.wait("!!document.querySelector('#transcribe')")
@@ -232,10 +264,10 @@ def test_nothing_is_wider_than_the_window(
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_axe_finds_nothing_serious(
-    browser: Browser, app: RunningApp, heard: str, axe: str, dark: bool
+    browser: Browser, app: RunningApp, pages: list[str], axe: str, dark: bool
 ) -> None:
     ready(browser, app, dark=dark)
-    for path in pages(heard):
+    for path in pages:
         browser.go(app.url + path)
         if path == "/":
             browser.wait("!!document.querySelector('#transcribe')")
@@ -286,8 +318,48 @@ def test_by_keyboard_alone_from_the_page_to_a_sent_correction(
     assert SENTENCE in browser.value("document.querySelector('.done').innerText")
 
 
-def test_a_script_in_a_model_card_is_text(browser: Browser, app: RunningApp) -> None:
-    """The card of the tests' champion holds one."""
+def test_a_script_in_a_record_is_shown_and_never_run(
+    browser: Browser, app: RunningApp, pages: list[str]
+) -> None:
+    """In the reason of a rejection, and in a reference of a report."""
     ready(browser, app)
-    browser.go(f"{app.url}/champions")
-    assert browser.value("document.querySelectorAll('main script').length") == 0
+    rejected = next(path for path in pages if path.startswith("/decisions/"))
+    for path in (rejected, rejected.replace("decisions", "reports")):
+        browser.go(app.url + path)
+        assert SCRIPT in browser.value("document.body.textContent"), path
+        assert browser.value("document.title") != "run", path
+
+
+def test_a_long_file_is_chosen_and_heard_to_its_end_side_by_side(
+    browser: Browser, app: RunningApp, spoken: Path, tmp_path: Path
+) -> None:
+    samples, rate_hz = soundfile.read(spoken, dtype="float32")
+    pause = np.zeros(rate_hz * 34 - len(samples), dtype=np.float32)
+    soundfile.write(tmp_path / "long.wav", np.concatenate([samples, pause, samples]), rate_hz)
+    ready(browser, app, 360)
+    upload(browser, tmp_path / "long.wav")
+    press(browser, "Transcribe")
+    browser.wait("document.querySelector('#result')?.dataset.state === 'done'", 120)
+    cards = "[...document.querySelectorAll('.card')].map(c => c.className)"
+    assert browser.value(cards) == ["card champion", "card previous", "card base"]
+    champion = browser.value("document.querySelector('.words[data-role=champion]').innerText")
+    assert champion.lower().count("left ear") == 2
+    assert "over 30 s can" in browser.value("document.querySelector('#result').innerText")
+    starts = "[...document.querySelectorAll('.champion .word')].map(w => +w.dataset.start)"
+    assert browser.value(starts)[-1] > 34
+
+
+def test_who_waits_sees_the_place_in_the_queue(
+    browser: Browser, app: RunningApp, spoken: Path
+) -> None:
+    champion = app.services.release.roles()["champion"]
+    ready(browser, app)
+    upload(browser, spoken)
+    with ThreadPoolExecutor(2) as pool:
+        with app.services.models.use(champion):
+            others = [pool.submit(Visitor(app.url).transcribe, spoken.read_bytes()) for _ in "ab"]
+            time.sleep(3)
+            press(browser, "Transcribe")
+            browser.wait("/queue: [23]\\/[23]/.test(document.querySelector('#said').innerText)", 20)
+        assert [one.result()[1] for one in others] == ["", ""]
+    browser.wait("document.querySelector('#result')?.dataset.state === 'done'", 120)
