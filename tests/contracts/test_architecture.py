@@ -9,31 +9,17 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
+from tests.fixtures.keys import PAGE, fits, key_table, rows_of
 from whisper_retrain.records import Job
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "src" / "whisper_retrain"
-PAGE = (ROOT / "docs" / "architecture.md").read_text()
 STORED = ROOT / "tests" / "fixtures" / "stored"
 BEGINS_LIKE_A_KEY = re.compile(r"[a-z]+(/[a-z]+)*/(v\d+|latest|cases|looks)(/|$)")
 WRITES = {"write", "upload", "create", "swap", "write_record"}
 """Calls by which an object comes into the store."""
 TOLD_WHERE_TO_WRITE = {"edges/store.py", "model_files.py", "tasks/notes.py"}
 """They write to keys that others make."""
-
-
-def table() -> dict[str, tuple[str, str]]:
-    """Key -> the file and the name in it that make it."""
-    line = re.compile(r"^\| `([^`]+)` \| [^|]+ \| `([^`]+\.py):(\w+)` \|$", re.MULTILINE)
-    return {key: (file, name) for key, file, name in line.findall(PAGE)}
-
-
-def fits(row: str, key: str) -> bool:
-    """Whether a key is one of a row's; repos, versions and files of a folder may hold slashes."""
-    loose = dict.fromkeys(("<repo>", "<file>", "<version>"), ".+")
-    parts = re.split(r"(<[^>]+>)", row)
-    pattern = [loose.get(p, "[^/]+") if p.startswith("<") else re.escape(p) for p in parts]
-    return re.fullmatch("".join(pattern), key) is not None
 
 
 def file_of(name: str) -> Path:
@@ -59,8 +45,8 @@ def writes(call: ast.Call) -> bool:
 
 
 def test_each_row_names_where_its_key_is_made() -> None:
-    assert len(table()) > 30
-    for key, (file, name) in table().items():
+    assert len(key_table()) > 30
+    for key, (file, name) in key_table().items():
         defined = {
             node.name
             for node in ast.walk(ast.parse(file_of(file).read_text()))
@@ -75,13 +61,13 @@ def test_no_file_writes_to_the_store_that_the_table_does_not_name() -> None:
         for name, tree in sources()
         if any(isinstance(node, ast.Call) and writes(node) for node in ast.walk(tree))
     }
-    named = {file for file, _ in table().values()}
+    named = {file for file, _ in key_table().values()}
     assert len(writing) > 15
     assert writing - TOLD_WHERE_TO_WRITE <= named
 
 
-def test_every_key_that_the_code_spells_out_is_in_the_table() -> None:
-    starts = [row.split("<")[0] for row in table()]
+def test_every_key_that_the_code_spells_out_is_in_the_key_table() -> None:
+    starts = [row.split("<")[0] for row in key_table()]
     spelt = [
         (node.value, name)
         for name, tree in sources()
@@ -107,7 +93,7 @@ def test_every_job_has_a_row_or_is_said_to_store_nothing() -> None:
     assert nothing <= jobs.keys()
     for stage in jobs.keys() - nothing:
         prefix = f"{stage}/{jobs[stage].version}/digest"
-        folders = [re.match(r"([^/]+/[^/]+/<digest>)/", row) for row in table()]
+        folders = [re.match(r"([^/]+/[^/]+/<digest>)/", row) for row in key_table()]
         assert any(found and fits(found[1], prefix) for found in folders), f"{prefix} has no row"
 
 
@@ -115,7 +101,7 @@ def test_every_key_of_a_kept_store_is_in_one_row() -> None:
     keys = [path.relative_to(STORED).as_posix() for path in STORED.rglob("*.*") if path.is_file()]
     assert len(keys) > 10
     for key in keys:
-        assert len([row for row in table() if fits(row, key)]) == 1, key
+        assert len(rows_of(key)) == 1, key
 
 
 def test_the_drawing_shows_the_rooms_in_the_order_of_the_contract() -> None:

@@ -23,6 +23,7 @@ from flows.fine_tuning import fine_tuning
 from flows.gate import gate
 from flows.rollback import rollback
 from tests.fixtures.chain import DECODING, DEMANDING, LEARNS, LENIENT, UNSURE, Chain, spoken_rows
+from tests.fixtures.keys import rows_of
 from tests.fixtures.recordings import encoded, tone, write_folder
 from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.errors import ConflictError
@@ -272,3 +273,11 @@ def test_a_champion_moved_by_hand_after_the_decision_stops_the_promotion(
     assert events(chain, release) == []
     with pytest.raises(ConflictError, match="the champion is not the model"):
         moved.state.result()
+
+
+def test_every_key_that_the_chain_wrote_is_in_the_table_of_the_architecture(
+    chain: Chain, refused: Ran, died: Ran
+) -> None:
+    written = [key for key in chain.store.keys("") if not key.startswith("results/")]
+    assert {key.split("/")[0] for key in written} >= {"refresh", "train", "evaluate", "promotion"}
+    assert [key for key in written if len(rows_of(key)) != 1] == []

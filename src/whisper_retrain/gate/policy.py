@@ -83,7 +83,7 @@ class GatePolicy(Config):
     slice_margin: float = Field(
         0.03,
         title="Slice margin (WER)",
-        description="No large slice may surely rise by more.",
+        description="In no large slice may WER surely rise by more.",
         gt=0,
         lt=1,
     )
@@ -93,7 +93,8 @@ class GatePolicy(Config):
     min_guarded_words: int = Field(
         1000,
         title="Least guarded slice (words)",
-        description="From here on a slice must be proven free of harm; below, harm must be.",
+        description="A slice of so many words or more must be proven no worse; a smaller one counts"
+        " only when it is proven worse.",
         ge=1,
     )
     safety_share: float = Field(

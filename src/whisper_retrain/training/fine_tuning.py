@@ -223,10 +223,10 @@ def _train(job: TrainingJob, around: Surroundings, loop: TrainingLoop) -> Select
     loop.optimization.loss = loss
 
     def validate(what: str) -> float:
-        def said(done: int, of: int) -> None:
+        def progress(done: int, of: int) -> None:
             around.reporter.say("validating", what, done=done, of=of)
 
-        return loop.validator.run(loss, said).wer
+        return loop.validator.run(loss, progress).wer
 
     return select_weights(
         plain, loop.course, loop.kept, job.config, around.base_model_dir, validate

@@ -154,12 +154,12 @@ class TrainingLoop:
         began = time.monotonic()
         name = "the base model" if course.step == 0 else f"step {course.step}"
 
-        def said(done: int, of: int) -> None:
+        def progress(done: int, of: int) -> None:
             self._stop_if_told()
             self.reporter.say("validating", name, done=done, of=of, step=course.step)
 
         with merged(self.optimization.loss.whisper):
-            result = self.validator.run(self.optimization.loss, said)
+            result = self.validator.run(self.optimization.loss, progress)
             course.wers[course.step] = result.wer
             self._keep()
         course.points.append(

@@ -83,16 +83,16 @@ class Validator:
         self._mine = self._ordered[device.rank :: device.ranks]
 
     @torch.no_grad()
-    def run(self, loss: WhisperLoss, said: Callable[[int, int], None]) -> Validation:
-        """Transcribe and score; `said(done, of)` before each batch."""
+    def run(self, loss: WhisperLoss, progress: Callable[[int, int], None]) -> Validation:
+        """Transcribe and score; `progress(done, of)` before each batch."""
         loss.eval()
         texts: list[tuple[str, str, str]] = []
         sums = [0.0, 0.0]
         size = self.decoding.batch_size
-        # As many rounds on every process, for `said` may be where all agree to stop.
+        # As many rounds on every process, for `progress` may be where all agree to stop.
         rounds = math.ceil(math.ceil(len(self._ordered) / self.device.ranks) / size)
         for turn in range(rounds):
-            said(len(texts), len(self._mine))
+            progress(len(texts), len(self._mine))
             batch = self._mine[turn * size : (turn + 1) * size]
             if batch:
                 longest_s = max(utterance.duration_s for utterance in batch)
