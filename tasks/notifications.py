@@ -7,11 +7,9 @@ from typing import cast
 from prefect import get_run_logger, task
 from prefect.blocks.abstract import NotificationBlock
 from prefect.blocks.core import Block
-from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
-from prefect.tasks import exponential_backoff
 
-from tasks.policies import LOOKUP
+from tasks.policies import DELIVERY, LOOKUP
 from tasks.services import store
 from whisper_retrain.release import outbox
 from whisper_retrain.release.notifications import Notification
@@ -38,13 +36,7 @@ def pending_notifications() -> list[Notification]:
     return outbox.pending(store())
 
 
-@task(
-    task_run_name="deliver-{notification.event}",
-    cache_policy=NO_CACHE,
-    retries=5,
-    retry_delay_seconds=exponential_backoff(5),
-    retry_jitter_factor=0.5,
-)
+@task(task_run_name="deliver-{notification.event}", **DELIVERY)
 def deliver(notification: Notification, block: str) -> None:
     """Send through the block, then mark as delivered.
 

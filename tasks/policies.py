@@ -34,16 +34,20 @@ def is_transient(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
     return isinstance(error, TransientError)
 
 
-RETRIED: Mapping[str, Any] = {
-    "retries": 4,
+PAUSES: Mapping[str, Any] = {
     "retry_delay_seconds": exponential_backoff(5),
     "retry_jitter_factor": 0.5,
-    "retry_condition_fn": is_transient,
 }
-"""5, 10, 20, 40 s, each up to half longer or shorter."""
+"""5, 10, 20, 40 ... s, each up to half longer or shorter."""
+
+RETRIED: Mapping[str, Any] = {**PAUSES, "retries": 4, "retry_condition_fn": is_transient}
 
 LOOKUP: Mapping[str, Any] = {**RETRIED, "cache_policy": NO_CACHE}
 """Looks at something that changes (a ref, a tag): retried, never cached."""
+
+
+DELIVERY: Mapping[str, Any] = {**PAUSES, "retries": 5, "cache_policy": NO_CACHE}
+"""Tells people: every failure is retried, for a receiver that is down looks like any other."""
 
 
 STAGE: Mapping[str, Any] = {

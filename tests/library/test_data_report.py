@@ -13,7 +13,7 @@ from tests.library.test_data_refresh import folder_config
 from whisper_retrain.data.diff import diff_revisions
 from whisper_retrain.data.manifest import Utterance
 from whisper_retrain.data.refresh import refresh_dataset
-from whisper_retrain.data.report import dataset_table, write_report
+from whisper_retrain.data.report import dataset_table, write_dataset_report
 from whisper_retrain.edges.store import S3Store
 
 
@@ -90,7 +90,7 @@ def test_the_reports_of_a_revision(s3_store: S3Store, tmp_path: Path) -> None:
         == f"{revision.splits['test'].utterances} unseen-speaker unseen-phrase"
     )
 
-    artifact = write_report(s3_store, revision, tmp_path)
+    artifact = write_dataset_report(s3_store, revision, tmp_path)
     html = s3_store.read(s3_store.key(artifact.uri)).decode()
     assert "undecodable" in html
     assert "conflicting-references" in html
@@ -98,4 +98,4 @@ def test_the_reports_of_a_revision(s3_store: S3Store, tmp_path: Path) -> None:
     # Self-contained, and nothing that a source says is taken for markup.
     assert not re.search(r"<script|<link|<img|src=|https?://", html)
     assert "<b>s99" not in html
-    assert write_report(s3_store, revision, tmp_path) == artifact
+    assert write_dataset_report(s3_store, revision, tmp_path) == artifact

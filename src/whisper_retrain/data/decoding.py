@@ -22,6 +22,10 @@ LONGEST_KEPT_S = CONTEXT_S
 # A recording of hours must not fill the memory of a worker that would refuse it anyway.
 LONGEST_DECODED_S = 600.0
 FULL_SCALE = 32_768
+# The highest value and the one below it count as clipped.
+CLIPPED_STEPS = 1.5
+SILENCE_DBFS = -120.0
+SILENCE_POWER = 10 ** (SILENCE_DBFS / 10)
 DECODING_VERSION = "1"
 
 Buffer: TypeAlias = bytes | memoryview
@@ -106,7 +110,7 @@ def _samples_of(file: Any) -> NDArray[np.float32]:
 
 def _clipped_share(native: NDArray[np.float32]) -> float:
     """Share of samples at full scale, of all channels."""
-    bound = 1.0 - 1.5 / FULL_SCALE
+    bound = 1.0 - CLIPPED_STEPS / FULL_SCALE
     if native.max() < bound and native.min() > -bound:
         return 0.0
     return round(float(np.mean(np.abs(native) >= bound)), 6)
@@ -124,9 +128,10 @@ def _resample(mono: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
 def level_dbfs(samples: NDArray[np.int16]) -> float:
     """RMS level relative to full scale; -120 for digital silence. Integers: exact everywhere."""
     if len(samples) == 0:
-        return -120.0
+        return SILENCE_DBFS
     energy = int(np.sum(np.square(samples, dtype=np.int64)))
-    return round(10 * math.log10(max(energy / len(samples) / FULL_SCALE**2, 1e-12)), 3)
+    power = max(energy / len(samples) / FULL_SCALE**2, SILENCE_POWER)
+    return round(10 * math.log10(power), 3)
 
 
 def to_flac(samples: NDArray[np.int16]) -> bytes:

@@ -67,18 +67,18 @@ PROPERTIES: Mapping[str, Callable[[Utterance], float]] = {
 
 def diff_revisions(before: Sequence[Utterance], after: Sequence[Utterance]) -> RevisionDiff:
     """Compare two manifests by utterance id."""
-    old, now = {u.id: u for u in before}, {u.id: u for u in after}
-    new = [u for key, u in now.items() if key not in old]
-    removed = [u for key, u in old.items() if key not in now]
-    both = [(old[key], now[key]) for key in now if key in old]
+    earlier, later = {u.id: u for u in before}, {u.id: u for u in after}
+    new = [u for key, u in later.items() if key not in earlier]
+    removed = [u for key, u in earlier.items() if key not in later]
+    both = [(earlier[key], later[key]) for key in later if key in earlier]
     known_words = set(_words(before))
     words = Counter(word for word in _words(new) if word not in known_words)
     known_speakers = {u.speaker for u in before}
     return RevisionDiff(
         new=len(new),
-        changed=sum(_content(a) != _content(b) for a, b in both),
+        changed=sum(_content(was) != _content(now) for was, now in both),
         removed=len(removed),
-        moved=sum(a.split != b.split for a, b in both),
+        moved=sum(was.split != now.split for was, now in both),
         new_hours=_hours(new),
         removed_hours=_hours(removed),
         new_speakers=tuple(sorted({u.speaker for u in new if u.speaker} - known_speakers)),

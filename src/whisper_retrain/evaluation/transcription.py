@@ -40,15 +40,23 @@ def heartbeat(report: Callable[[float], None], every_s: float = SILENT_S) -> Ite
         thread.join()
 
 
-def estimate_snr_db(audio: Audio, frame_s: float = 0.02) -> float | None:
+FRAME_S = 0.02
+"""Of speech, within which its loudness hardly changes."""
+LEAST_FRAMES = 10
+LOUD_PERCENTILE, QUIET_PERCENTILE = 95, 10
+NO_POWER = 1e-12
+"""Added, so that digital silence has a logarithm."""
+
+
+def estimate_snr_db(audio: Audio) -> float | None:
     """Loud over quiet frames in dB (95th over 10th percentile of power); None when too short.
 
     A rough figure, good for sorting recordings into clean and noisy, without a speech detector.
     """
-    width = int(frame_s * SAMPLING_RATE_HZ)
+    width = int(FRAME_S * SAMPLING_RATE_HZ)
     frames = audio[: len(audio) // width * width].reshape(-1, width)
-    if len(frames) < 10:
+    if len(frames) < LEAST_FRAMES:
         return None
-    power = np.mean(np.square(frames, dtype=np.float64), axis=1) + 1e-12
-    loud, quiet = np.percentile(power, [95, 10])
+    power = np.mean(np.square(frames, dtype=np.float64), axis=1) + NO_POWER
+    loud, quiet = np.percentile(power, [LOUD_PERCENTILE, QUIET_PERCENTILE])
     return round(float(10 * np.log10(loud / quiet)), 2)

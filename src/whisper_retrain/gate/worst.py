@@ -10,6 +10,7 @@ import numpy as np
 from whisper_retrain.gate.statistics import (
     NOT_ZERO,
     QUANTILE,
+    REPLICATES,
     Comparison,
     Floats,
     Paired,
@@ -38,7 +39,7 @@ def compare_worst_speakers(
     speakers: Sequence[Hashable],
     *,
     alpha: float,
-    replicates: int = 10_000,
+    replicates: int = REPLICATES,
     seed: int = 1,
 ) -> WorstSpeakers:
     """Change in the WER of the worst tenth (at least one speaker).

@@ -21,6 +21,10 @@ from whisper_retrain.report.figures import Scale, Track, scale_over, track
 
 MAX_SLICES = 12
 """Shown of one kind: the worst changes."""
+REACH_OF_INTERVAL, REACH_OF_ESTIMATES = 1.5, 1.2
+"""How far the slices' scale goes beyond the first interval, and beyond every estimate."""
+LEAST_REACH = 0.005
+"""Half a point: narrower, and noise would fill the figure."""
 
 
 @dataclass(frozen=True)
@@ -148,8 +152,9 @@ def slice_figures(slices: Sequence[SliceComparison]) -> dict[str, Figure]:
 def _forest_scale(slices: Sequence[SliceComparison]) -> Scale:
     """Wide enough for the first interval and every estimate; wider intervals are cut."""
     whole = slices[0].interval
-    reach = max(abs(whole.low), abs(whole.high), 0.005)
-    limit = max(1.5 * reach, 1.2 * max(abs(one.difference) for one in slices))
+    reach = max(abs(whole.low), abs(whole.high), LEAST_REACH)
+    furthest = max(abs(one.difference) for one in slices)
+    limit = max(REACH_OF_INTERVAL * reach, REACH_OF_ESTIMATES * furthest)
     ends = [end for one in slices for end in (one.interval.low, one.interval.high)]
     return scale_over(min(max(end, -limit), limit) for end in ends)
 

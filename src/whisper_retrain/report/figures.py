@@ -17,6 +17,10 @@ from whisper_retrain.templating import render
 
 TEMPLATES = Path(__file__).parent / "templates"
 Point = tuple[float, float]
+ROOM_SHARE, ROOM_ABOVE = 0.06, 0.1
+"""Beyond the values: at either end of a track, above bars; of their range."""
+LEAST_ROOM = 0.01
+"""Where all values are one."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def scale_over(values: Iterable[float], *, include: float = 0.0) -> Scale:
     """A scale over all finite values and `include`, with some room beyond the values."""
     finite = [value for value in values if math.isfinite(value)] + [include]
     low, high = min(finite), max(finite)
-    room = 0.06 * (high - low) or 0.01
+    room = ROOM_SHARE * (high - low) or LEAST_ROOM
     return Scale(
         low - room if low < include else low,
         high + room if high > include or low == high else high,
@@ -107,7 +111,9 @@ def wer_history_svg(champions: Sequence[Promotion]) -> str:
     """Normalised WER of every champion in turn, with intervals, as a data URI (an SVG image)."""
     known = [one for one in champions if one.wer is not None]
     highs = [one.wer_interval.high if one.wer_interval else one.wer for one in known]
-    scale = Scale(0.0, 1.1 * max([0.01, *(high for high in highs if high is not None)]))
+    scale = Scale(
+        0.0, (1 + ROOM_ABOVE) * max([LEAST_ROOM, *(high for high in highs if high is not None)])
+    )
     bars = [
         {
             "promotion": one,

@@ -14,6 +14,7 @@ from whisper_retrain.training.speech import Wave
 from whisper_retrain.whisper_constants import CONTEXT_SAMPLES, SAMPLING_RATE_HZ
 
 SNR_DB = (10.0, 30.0)
+LEAST_CHANGE = 1e-3  # of speed: less is not worth resampling
 TIME_MASKS, FREQUENCY_MASKS = 2, 2
 TIME_MASK_SHARE, FREQUENCY_MASK_SHARE = 0.1, 0.2  # at most, of the whole, for each mask
 
@@ -32,7 +33,7 @@ def change_speed(wave: Wave, factor: float) -> Wave:
     import soxr
 
     factor = max(factor, len(wave) / CONTEXT_SAMPLES)
-    if len(wave) == 0 or abs(factor - 1) < 1e-3:
+    if len(wave) == 0 or abs(factor - 1) < LEAST_CHANGE:
         return wave
     changed = soxr.resample(wave, factor * SAMPLING_RATE_HZ, SAMPLING_RATE_HZ)
     return np.asarray(changed[:CONTEXT_SAMPLES], np.float32)

@@ -15,6 +15,9 @@ from torch import Tensor
 
 from whisper_retrain.whisper_constants import FRAMES_PER_POSITION
 
+PRODUCT_SIZE = {"cuda": 8192, "cpu": 1024}  # large enough to keep every unit busy
+MEASURED_S = 0.3
+
 
 def forward_flop(config: Any, utterances: int, frames: int, tokens: int) -> float:
     """Floating-point operations of one forward pass: 2 per multiply-add of all matrix products.
@@ -47,22 +50,22 @@ def training_flop(config: Any, utterances: int, frames: int, tokens: int) -> flo
     return 3.0 * forward_flop(config, utterances, frames, tokens)
 
 
-def peak_flop_per_s(device: torch.device, dtype: torch.dtype, seconds: float = 0.3) -> float:
+def peak_flop_per_s(device: torch.device, dtype: torch.dtype, seconds: float = MEASURED_S) -> float:
     """Operations a second of square matrix products, the best of several rounds."""
-    size = 8192 if device.type == "cuda" else 1024
-    left = torch.randn(size, size, device=device, dtype=dtype)
-    right = torch.randn(size, size, device=device, dtype=dtype)
-    _timed_product(left, right, device)
+    size = PRODUCT_SIZE.get(device.type, PRODUCT_SIZE["cpu"])
+    one = torch.randn(size, size, device=device, dtype=dtype)
+    other = torch.randn(size, size, device=device, dtype=dtype)
+    _timed_product(one, other, device)
     best, until = 0.0, time.monotonic() + seconds
     while not best or time.monotonic() < until:
-        best = max(best, 2.0 * size**3 / _timed_product(left, right, device))
+        best = max(best, 2.0 * size**3 / _timed_product(one, other, device))
     return best
 
 
-def _timed_product(left: Tensor, right: Tensor, device: torch.device) -> float:
+def _timed_product(one: Tensor, other: Tensor, device: torch.device) -> float:
     synchronize(device)
     began = time.perf_counter()
-    torch.matmul(left, right)
+    torch.matmul(one, other)
     synchronize(device)
     return time.perf_counter() - began
 

@@ -7,6 +7,7 @@ file, hence the codes.
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 from whisper_retrain import errors
@@ -27,7 +28,10 @@ FIELDS = ("what", "where", "expected", "got", "remedy")
 
 def exit_code(error: WhisperRetrainError) -> int:
     """The code of the nearest class that has one."""
-    return next((EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES), 70)
+    return next(
+        (EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES),
+        EXIT_CODES[errors.PermanentError],
+    )
 
 
 def error_file(record: Path) -> Path:
@@ -52,7 +56,7 @@ def error_of(record: Path, code: int, stderr_tail: str) -> WhisperRetrainError:
         )
         return error
     where = "the training process"
-    if code in (-9, 137):
+    if code in _killed_by(signal.SIGKILL):
         return errors.TransientError(
             "training was killed",
             where=where,
@@ -60,10 +64,15 @@ def error_of(record: Path, code: int, stderr_tail: str) -> WhisperRetrainError:
             remedy="run again, it resumes; if the machine ran out of memory, set a smaller "
             "micro_batch_audio_s",
         )
-    if code in (-15, 143):
+    if code in _killed_by(signal.SIGTERM):
         return errors.InterruptedTrainingError(
             "training was stopped before it could save its state", where=where
         )
     return errors.PermanentError(
         "training failed", where=where, got=f"exit code {code}; it last wrote: {stderr_tail}"
     )
+
+
+def _killed_by(number: signal.Signals) -> tuple[int, int]:
+    """How the end by a signal is said: by Python's subprocess, and by shells and torchrun."""
+    return -number, 128 + number
