@@ -263,6 +263,8 @@ def _web_app(layout: Layout, state: State, base: dict[str, str]) -> Service:
     # What it needs: the store, the Hub, its own settings; not Prefect, nor W&B.
     wanted = ("AWS_", "HF_", "WHISPER_RETRAIN_")
     variables = {k: v for k, v in base.items() if k.startswith(wanted)} | _only(base, "none")
+    # Its worker threads would each keep freed memory in an arena of their own.
+    variables |= {"MALLOC_ARENA_MAX": "2"}
     return Service(
         name="app",
         title="Web app",
