@@ -63,5 +63,5 @@ format: $(READY) ## Reformat
 bench: $(READY) ## All benchmarks, minutes each
 	@for name in refresh gate training; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-screenshots: $(READY) ## Screenshots of the running stack's UI into docs/screenshots (needs Chromium)
+screenshots: $(READY) ## Screenshots of the running stack into docs/screenshots (needs Chromium)
 	@$(STACK_ENV) && exec $(RUN) deployments.screenshots

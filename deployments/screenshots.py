@@ -1,6 +1,8 @@
-"""Screenshots of the running stack's Prefect UI: `make screenshots`, after `make demo`.
+"""Screenshots of the running stack: `make screenshots`, after `make demo`.
 
-Needs a Chromium on the PATH. Each page is opened headless with a profile of its own.
+Of Prefect's UI, and of the web application as it is used: an example is tried, and its transcript
+opened to be corrected. Needs a Chromium on the PATH. Each page of Prefect's is opened headless with
+a profile of its own.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, Fl
 from prefect.client.schemas.filters import FlowRunFilterDeploymentId as ByDeployment
 from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort
 
+from tests.fixtures.browser import Browser
 from whisper_retrain.errors import InputError
 
 DECIDED = {"Promoted", "Superseded", "Rejected", "Inconclusive"}
@@ -32,6 +35,9 @@ QUIET = (
     "--disable-component-update",
     "--disable-quic",
 )
+WIDTH, APP_HEIGHT = 1280, 1000
+TRIED_S = 120.0
+"""All three models are loaded for the first recording."""
 SETTLE_MS = 20_000
 """The UI loads its parts one after another."""
 
@@ -66,6 +72,29 @@ def shoot(url: str, target: Path, browser: str) -> None:
         subprocess.run(command, check=True, capture_output=True, timeout=120)
 
 
+def shoot_app(url: str) -> None:
+    """The web application's pages; nothing is sent."""
+    with tempfile.TemporaryDirectory() as profile:
+        browser = Browser(Path(profile))
+        try:
+            browser.open(url, WIDTH, height=APP_HEIGHT)
+            browser.wait("!!document.querySelector('#example input')?.offsetParent")
+            browser.value("document.querySelector('#example input').focus()")
+            browser.key("ArrowDown")
+            browser.key("Enter")
+            browser.wait("!!document.querySelector('#try-example')")
+            browser.value("document.querySelector('#try-example').click()")
+            browser.wait("document.querySelector('#result')?.dataset.state === 'done'", TRIED_S)
+            token = browser.value("document.querySelector('#result').dataset.token")
+            browser.shot(TARGET / "app-try.png")
+            for name, path in {"correct": f"/correct/{token}", "champions": "/champions"}.items():
+                browser.go(url + path)
+                browser.shot(TARGET / f"app-{name}.png")
+        finally:
+            browser.close()
+    print(*(TARGET / f"app-{name}.png" for name in ("try", "correct", "champions")), sep="\n")  # noqa: T201
+
+
 def main() -> int:
     """Shoot all pages."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
@@ -76,6 +105,7 @@ def main() -> int:
     for name, path in pages().items():
         shoot(ui + path, TARGET / f"{name}.png", browser)
         print(TARGET / f"{name}.png")  # noqa: T201
+    shoot_app(os.environ["WHISPER_RETRAIN_APP_URL"])
     return 0
 
 
