@@ -47,7 +47,6 @@ def gate(
         policy: The rules.
         general_speech: A second test set, of everyday speech, that must not get worse.
     """
-
     challenger = ModelRef(name="challenger", model_digest=run.checkpoint.model_digest)
     score = partial(_score, decoding=decoding, policy=policy)
     first = champion_revision is None
@@ -59,18 +58,14 @@ def gate(
     baseline = score("baseline", run.base_model, dataset)
     reports: Pair[EvaluationReport] = Pair(
         champion=baseline if first else score("champion", champion, dataset),
-        challenger=score("challenger", challenger, dataset, checkpoint=run.checkpoint),
+        challenger=score("challenger", challenger, dataset, run.checkpoint),
     )
     guard: Pair[EvaluationReport] | None = None
     if general_speech:
         guard = Pair(
             champion=score("champion-general", champion, general_speech, probed=False),
             challenger=score(
-                "challenger-general",
-                challenger,
-                general_speech,
-                checkpoint=run.checkpoint,
-                probed=False,
+                "challenger-general", challenger, general_speech, run.checkpoint, probed=False
             ),
         )
     judged = decide(
@@ -102,10 +97,10 @@ def _score(
     role: str,
     model: ModelRef,
     dataset: DatasetRevision,
+    checkpoint: Checkpoint | None = None,
     *,
     decoding: DecodingConfig,
     policy: GatePolicy,
-    checkpoint: Checkpoint | None = None,
     probed: bool = True,
 ) -> EvaluationReport:
     """One model on one test set; its files are a checkpoint's, or those of a Hub revision.
