@@ -15,6 +15,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,11 @@ from benchmarks.gate_simulation import (
     familywise,
     promoted,
 )
+from tests.fixtures.pairs import Half, Set, by_class, pairs, share_found
 from tests.fixtures.planted import PLANTED, better, caught
+from whisper_retrain.clinical import Names, find_harm
+from whisper_retrain.clinical.view import clinical_view
+from whisper_retrain.evaluation.lexicon import default_lexicon
 from whisper_retrain.evaluation.scoring import score_pairs
 from whisper_retrain.gate.ledger import alpha_of_look
 from whisper_retrain.gate.policy import GatePolicy
@@ -109,6 +114,36 @@ def scoring_speed() -> float:
     return best_of(3, run)
 
 
+def clinical_speed() -> float:
+    """6,000 pairs of texts of about twelve words on one core, none read before."""
+    sets: tuple[Set, Set] = ("harmful", "harmless")
+    halves: tuple[Half, Half] = ("tune", "report")
+    some = [one for name in sets for half in halves for one in pairs(name, half)]
+    read = [
+        (f"{one.reference} {number}", f"{one.hypothesis} {number}")
+        for number, one in enumerate(islice(cycle(some), 6000))
+    ]
+    names = Names(default_lexicon().tiers)
+
+    def run() -> None:
+        clinical_view.cache_clear()
+        for said, written in read:
+            find_harm(said, written, names)
+
+    return best_of(3, run)
+
+
+def clinical_eyes() -> dict[str, Any]:
+    """What is seen and what alarms, on the half of the pairs that no rule was written on."""
+    harmful, harmless = by_class(pairs("harmful", "report")), by_class(pairs("harmless", "report"))
+    return {
+        "safety_seen": share_found(harmful),
+        "safety_alarms": share_found(harmless),
+        "safety_seen_by_class": harmful,
+        "safety_alarms_by_class": harmless,
+    }
+
+
 def planted() -> dict[str, str]:
     """Fault -> how it was caught ("" when it was not)."""
     if better().outcome != "promote":
@@ -126,6 +161,9 @@ def show(figures: dict[str, Any]) -> None:
         ("bootstrap_s", "under 1"),
         ("scoring_s", "under 3"),
         ("transcription_speedup", "at least 1.2"),
+        ("clinical_s", "under 3"),
+        ("safety_seen", "at least 0.95"),
+        ("safety_alarms", "at most 0.05"),
         ("planted_caught", f"{figures['planted_total']}"),
     ):
         value = figures.get(name)
@@ -143,6 +181,7 @@ def main() -> None:
     options = parser.parse_args()
     runs = 100 if options.quick else 1000
     figures: dict[str, Any] = {"bootstrap_s": bootstrap_speed(), "scoring_s": scoring_speed()}
+    figures |= {"clinical_s": clinical_speed(), **clinical_eyes()}
     faults = planted()
     figures |= {
         "planted": faults,

@@ -24,6 +24,9 @@ from whisper_retrain.records import (
 )
 from whisper_retrain.release.evidence import Evidence
 
+ENGLISH = "en"
+"""The language of a model that is told none."""
+
 
 @flow(name="gate", flow_run_name="gate-{release.repo}")
 @stage("gate")
@@ -76,6 +79,7 @@ def gate(
             policy=policy,
             looks=count_look(reports),
             first_champion=first,
+            language=decoding.language or ENGLISH,
         )
     )
     evidence = Evidence(

@@ -130,12 +130,14 @@ def decide(job: DecisionJob) -> Judged:
         looks=job.looks,
         guard=guard.map(load) if guard else None,
         first_champion=job.first_champion,
+        language=job.language,
     )
     case = Case(
         at=SystemClock().now(),
         champion=reports.champion,
         challenger=reports.challenger,
         guard=guard,
+        language=job.language,
         policy=job.policy,
         decision=judgement.decision,
     )

@@ -21,10 +21,15 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    added: ClassVar[frozenset[str]] = frozenset()
+    """Fields that came after digests had been stored: at their default they change none."""
+
     @property
     def digest(self) -> str:
         """sha256 of the canonical JSON of all values."""
-        return digest_of(self)
+        fields = type(self).model_fields
+        later = {name for name in self.added if getattr(self, name) == fields[name].default}
+        return digest_of(self.model_dump(mode="json", exclude=later))
 
 
 class Columns(Config):

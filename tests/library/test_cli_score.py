@@ -83,3 +83,26 @@ def test_words_are_words_whatever_blank_stands_between_them(tmp_path: Path, blan
     heard = written(tmp_path / "hyps", {"id": "a", "text": "no chest\tpain"})
     raw = score_files(said, heard)["raw_wer"]
     assert (raw["reference_length"], raw["rate"]) == (3, 0.0)
+
+
+def test_what_a_clinician_would_notice_is_told_pair_by_pair(tmp_path: Path) -> None:
+    path = written(
+        tmp_path / "pairs",
+        {"id": "a", "reference": "left knee", "hypothesis": "right knee"},
+        {"id": 7, "reference": "can't walk", "hypothesis": "cannot walk"},
+    )
+    printed = CliRunner().invoke(commands, ["gate", "safety", str(path), "--json"])
+    assert [json.loads(line) for line in printed.stdout.splitlines()] == [
+        {"id": "a", "findings": [{"kind": "laterality", "expected": "left", "got": "right"}]},
+        {"id": "7", "findings": []},
+    ]
+    said = CliRunner().invoke(commands, ["gate", "safety", str(path)]).stdout
+    assert said.splitlines() == [
+        "a: left knee became right knee",
+        "7: nothing",
+        "not for clinical use",
+    ]
+    bad = written(tmp_path / "bad", {"id": "a", "reference": "left knee"})
+    refused = CliRunner().invoke(commands, ["gate", "safety", str(bad)])
+    assert isinstance(refused.exception, InputError)
+    assert '"hypothesis"' in str(refused.exception)

@@ -1,70 +1,42 @@
-"""The clinical view: what a transcript says otherwise, on pairs from published lists and our own.
-
-The pairs are split in two by a digest; rules were written on the half `tune` and are judged on the
-half `report`.
-"""
+"""The clinical view: what is seen of harm, and what alarms nobody, on pairs with their sources."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import subprocess
 import sys
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
-from whisper_retrain.clinical import KINDS, SEVERITY, Finding, Names, at_risk, find_harm
+from tests.fixtures.pairs import Half, by_class, pairs, share_found
+from whisper_retrain.clinical import KINDS, SEVERITY, Names, at_risk, find_harm
 from whisper_retrain.clinical.view import clinical_view
 from whisper_retrain.errors import InputError
 from whisper_retrain.evaluation.lexicon import default_lexicon
 
-PAIRS = Path(__file__).parents[1] / "fixtures" / "clinical_pairs"
 NAMES = Names(default_lexicon().tiers)
-
-
-def halves(name: str) -> dict[str, list[dict[str, str]]]:
-    """Half -> pairs."""
-    found = defaultdict(list)
-    for line in (PAIRS / f"{name}.jsonl").read_text().splitlines():
-        pair = json.loads(line)
-        text = f"{pair['reference']}|{pair['hypothesis']}"
-        odd = int(hashlib.sha256(text.encode()).hexdigest(), 16) % 2
-        found["report" if odd else "tune"].append(pair)
-    return found
-
-
-def found_in(pair: dict[str, str]) -> tuple[Finding, ...]:
-    return find_harm(pair["reference"], pair["hypothesis"], NAMES)
+HALVES: tuple[Half, ...] = ("tune", "report")
 
 
 def test_there_are_enough_pairs_of_every_class() -> None:
-    harmful, harmless = halves("harmful"), halves("harmless")
-    assert sum(map(len, harmful.values())) >= 400
-    assert sum(map(len, harmless.values())) >= 250
-    for half in ("tune", "report"):
-        assert len({pair["class"] for pair in harmful[half]}) == 24
-        assert len({pair["class"] for pair in harmless[half]}) == 20
+    assert sum(len(pairs("harmful", half)) for half in HALVES) >= 400
+    assert sum(len(pairs("harmless", half)) for half in HALVES) >= 250
+    for half in HALVES:
+        assert len({one.kind for one in pairs("harmful", half)}) == 24
+        assert len({one.kind for one in pairs("harmless", half)}) == 20
 
 
-@pytest.mark.parametrize("half", ["tune", "report"])
-def test_harm_is_seen(half: str) -> None:
-    pairs = halves("harmful")[half]
-    unseen = defaultdict(list)
-    for pair in pairs:
-        if not found_in(pair):
-            unseen[pair["class"]].append(pair["reference"])
-    assert sum(map(len, unseen.values())) <= 0.05 * len(pairs), dict(unseen)
-    sizes = {name: sum(pair["class"] == name for pair in pairs) for name in unseen}
-    assert all(len(unseen[name]) <= 0.2 * sizes[name] for name in unseen), dict(unseen)
+@pytest.mark.parametrize("half", HALVES)
+def test_harm_is_seen(half: Half) -> None:
+    table = by_class(pairs("harmful", half))
+    assert share_found(table) >= 0.95, table
+    assert min(seen / count for seen, count in table.values()) >= 0.8, table
 
 
-@pytest.mark.parametrize("half", ["tune", "report"])
-def test_what_is_harmless_alarms_nobody(half: str) -> None:
-    pairs = halves("harmless")[half]
-    alarms = [pair["reference"] for pair in pairs if found_in(pair)]
-    assert len(alarms) <= 0.05 * len(pairs), alarms
+@pytest.mark.parametrize("half", HALVES)
+def test_what_is_harmless_alarms_nobody(half: Half) -> None:
+    table = by_class(pairs("harmless", half))
+    assert share_found(table) <= 0.05, table
 
 
 @pytest.mark.parametrize(
@@ -159,3 +131,19 @@ def test_a_language_without_a_view_is_refused() -> None:
 def test_the_view_needs_no_torch() -> None:
     code = "import sys, whisper_retrain.clinical; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def documented(heading: str) -> list[list[str]]:
+    """The cells of the table under a heading of docs/clinical.md."""
+    page = (Path(__file__).parents[2] / "docs" / "clinical.md").read_text()
+    rows = page.split(f"## {heading}")[1].split("##")[0].strip().splitlines()[2:]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows if row]
+
+
+def test_the_pages_examples_are_true() -> None:
+    seen, unseen = documented("Ten that are seen"), documented("Five that are not")
+    assert (len(seen), len(unseen)) == (10, 5)
+    for said, written, told in seen:
+        assert "; ".join(one.said() for one in find_harm(said, written, NAMES)) == told
+    for said, written, _ in unseen:
+        assert find_harm(said, written, NAMES) == ()

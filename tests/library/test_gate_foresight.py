@@ -60,7 +60,7 @@ def test_rules_without_eyes_are_named() -> None:
     reasons = {one.rule: one.reason for one in limits}
     assert reasons.keys() == {"medical-terms", "safety"}
     assert "0 medical terms, 30 are needed" in reasons["medical-terms"]
-    assert "negation, laterality, number, dose-unit" in reasons["safety"]
+    assert "negation, laterality, dose, drug" in reasons["safety"]
 
 
 def test_an_empty_test_set_is_no_crash() -> None:

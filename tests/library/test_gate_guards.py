@@ -10,12 +10,13 @@ import pytest
 
 from tests.fixtures.evaluation import make_evaluation
 from tests.fixtures.planted import PLANTED, better, caught
+from whisper_retrain.clinical import SEVERITY, Names
 from whisper_retrain.evaluation.lexicon import default_lexicon
 from whisper_retrain.evaluation.rows import Evaluation, Row
 from whisper_retrain.gate.decision import decide
 from whisper_retrain.gate.measures import ordered
 from whisper_retrain.gate.policy import GatePolicy
-from whisper_retrain.gate.safety import compare_safety, find_all, look_alike
+from whisper_retrain.gate.safety import Safety, compare_safety
 from whisper_retrain.gate.slices import (
     SliceComparison,
     compare_slices,
@@ -26,7 +27,7 @@ from whisper_retrain.gate.slices import (
 from whisper_retrain.gate.statistics import Paired
 from whisper_retrain.gate.terms import term_changes
 from whisper_retrain.gate.worst import compare_worst_speakers
-from whisper_retrain.records import Interval, Pair
+from whisper_retrain.records import Interval, Pair, RuleOutcome
 
 
 def test_the_challenger_without_a_fault_is_promoted() -> None:
@@ -43,43 +44,63 @@ def rows_of(*texts: tuple[str, str]) -> list[Row]:
     return ordered(make_evaluation("model", list(texts)))
 
 
-@pytest.mark.parametrize(
-    ("said", "written", "kinds"),
-    [
-        ("I have no chest pain", "I have chest pain", {"negation"}),
-        ("She denies fever", "She has fever", {"negation"}),
-        ("She denied fever", "She denies fever", set()),
-        ("pain in the left knee", "pain in the right knee", {"laterality", "swapped-value"}),
-        ("take fifty milligrams", "take 50 mg", set()),
-        ("take 50 milligrams", "take 15 milligrams", {"number", "swapped-value"}),
-        ("take 50 milligrams", "take 50 micrograms", {"dose-unit", "swapped-value"}),
-        ("take 50 milligrams", "take milligrams", {"number"}),
-        ("twice daily", "once daily", {"number", "swapped-value"}),
-        ("she has hypothyroidism", "she has hyperthyroidism", {"look-alike"}),
-        ("he is febrile", "he is afebrile", {"look-alike"}),
-        ("start hydralazine", "start hydroxyzine", {"look-alike"}),
-        ("start metformin", "start lisinopril", {"look-alike"}),
-        ("my knee hurts", "my nee hurts", set()),
-    ],
-)
-def test_critical_errors_are_found(said: str, written: str, kinds: set[str]) -> None:
-    assert {finding.kind for finding in find_all(rows_of((said, written)))} == kinds
-
-
-def test_look_alikes_are_no_mere_prefixes() -> None:
-    assert look_alike("tachycardia", "bradycardia")
-    assert look_alike("hypertension", "hypotension")
-    assert look_alike("asymptomatic", "symptomatic")
-    assert not look_alike("about", "bout")
-    assert not look_alike("knee", "knees")
+def compared(champion: list[Row], challenger: list[Row]) -> Safety:
+    return compare_safety(champion, challenger, Names(default_lexicon().tiers), SEVERITY)
 
 
 def test_safety_changes_name_the_utterances() -> None:
-    before = rows_of(("no pain", "no pain"), ("no fever", "fever"), ("left arm", "left arm"))
-    after = rows_of(("no pain", "pain"), ("no fever", "no fever"), ("left arm", "left arm"))
-    negation = compare_safety(before, after)[0]
-    assert (negation.kind, negation.at_risk) == ("negation", 2)
+    champion = rows_of(("no pain", "no pain"), ("no fever", "fever"), ("left arm", "left arm"))
+    challenger = rows_of(("no pain", "pain"), ("no fever", "no fever"), ("left arm", "left arm"))
+    changes = {one.kind: one for one in compared(champion, challenger).changes}
+    negation = changes["negation"]
+    assert (negation.at_risk, negation.champion, negation.challenger) == (2, 1, 1)
     assert (negation.new, negation.fixed) == (("u00000",), ("u00001",))
+    assert changes["laterality"].at_risk == 1
+    assert changes["dose"].at_risk == 0
+
+
+def test_findings_are_told_the_gravest_first_and_new_ones_before_old() -> None:
+    said = ("no pain", "left arm", "left leg", "at 8 am")
+    champion = rows_of(*zip(said, ("no pain", "right arm", "left leg", "at 8 am"), strict=True))
+    challenger = rows_of(*zip(said, ("pain", "right arm", "right leg", "at 8 pm"), strict=True))
+    found = compared(champion, challenger).findings
+    assert [(one.severity, one.new, one.said) for one in found] == [
+        ("treatment", True, "left leg became right leg"),
+        ("treatment", False, "left arm became right arm"),
+        ("meaning", True, "“no pain” became “pain”"),
+        ("notable", True, "date: am became pm"),
+    ]
+
+
+def test_what_the_normalizer_hides_is_counted() -> None:
+    rows = rows_of(("the lens is -2.5", "the lens is 2.5"), ("no pain", "no pain"))
+    assert not rows[0].words.errors
+    assert compared(rows, rows).hidden == Pair(champion=1, challenger=1)
+
+
+def with_dates(swapped: bool) -> Evaluation:
+    texts = [("come at 8 am", "come at 8 pm" if swapped else "come at 8 am")] * 40
+    return make_evaluation("a", texts + [("i feel very well", "i feel well")] * 40)
+
+
+def test_a_clinic_says_how_grave_a_kind_is() -> None:
+    def outcome(policy: GatePolicy) -> str:
+        decision = decide(with_dates(False), with_dates(True), policy)
+        return next(rule.outcome for rule in decision.rules if rule.rule == "safety-date")
+
+    assert outcome(GatePolicy()) == "info"
+    assert outcome(GatePolicy(severities={"date": "treatment"})) == "fail"
+
+
+def test_a_language_without_a_view_is_inconclusive_unless_it_is_waived() -> None:
+    def rule(policy: GatePolicy) -> RuleOutcome:
+        decision = decide(with_dates(False), with_dates(False), policy, language="de")
+        (found,) = [rule for rule in decision.rules if rule.rule.startswith("safety")]
+        return found
+
+    assert rule(GatePolicy()).outcome == "inconclusive"
+    assert "'de'" in rule(GatePolicy()).reason
+    assert rule(GatePolicy(waived=("safety",))).outcome == "info"
 
 
 def test_terms_learned_and_forgotten() -> None:

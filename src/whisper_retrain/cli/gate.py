@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,13 +13,13 @@ from rich.table import Table
 from whisper_retrain.gate.policy import PRESETS, GatePolicy, load_policy
 from whisper_retrain.history.cases import Replayed, load_cases, replay
 
-gate_app = typer.Typer(no_args_is_help=True, help="The gate's past decisions.")
+gate_app = typer.Typer(no_args_is_help=True, help="Past decisions, and what the gate's eyes see.")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @gate_app.callback()
 def gate() -> None:
-    """The gate's past decisions."""
+    """Past decisions, and what the gate's eyes see."""
 
 
 @gate_app.command("replay")
@@ -48,6 +49,29 @@ def replay_command(
         Console().print(_table(found, other))
     if other is None and not all(one.identical for one in found):
         raise typer.Exit(1)
+
+
+@gate_app.command("safety")
+def safety_command(
+    pairs: Annotated[Path, typer.Argument(help='JSONL: {"id", "reference", "hypothesis"} a line.')],
+    as_json: AsJson = False,
+) -> None:
+    """What a clinician would notice in pairs of texts: doses, sides, negations, drugs, ..."""
+    from whisper_retrain.clinical import Names, find_harm
+    from whisper_retrain.evaluation.lexicon import default_lexicon
+    from whisper_retrain.evaluation.score_files import read_pairs
+
+    names = Names(default_lexicon().tiers)
+    for key, (reference, hypothesis) in read_pairs(pairs).items():
+        findings = find_harm(reference, hypothesis, names)
+        if as_json:
+            shown = [{"kind": f.kind, "expected": f.expected, "got": f.got} for f in findings]
+            typer.echo(json.dumps({"id": key, "findings": shown}, ensure_ascii=False))
+        else:
+            said = "; ".join(finding.said() for finding in findings)
+            typer.echo(f"{key}: {said or 'nothing'}")
+    if not as_json:
+        typer.echo("not for clinical use")
 
 
 def named_policy(name: str) -> GatePolicy:

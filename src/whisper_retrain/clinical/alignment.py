@@ -16,7 +16,9 @@ class Side:
     """One text's view without its stops, and what its negations rule over."""
 
     tokens: tuple[Token, ...]
+    """The view, in order."""
     negated: tuple[bool, ...]
+    """For each token whether a negation turns it round."""
 
     @classmethod
     def of(cls, text: str) -> Side:
@@ -29,7 +31,9 @@ class Region:
     """A stretch that differs: places in the reference and in the hypothesis."""
 
     reference: range
+    """Places of the tokens that were said."""
     hypothesis: range
+    """Places of the tokens that were written."""
 
 
 def aligned(said: Side, written: Side) -> tuple[list[tuple[int, int]], list[Region]]:

@@ -18,8 +18,11 @@ class Unit:
     """A unit of measure: what it measures, and how much of that in the dimension's base unit."""
 
     name: str
+    """In one form: mg."""
     dimension: str
+    """What it measures: mass."""
     size: Decimal
+    """One of it in the dimension's base unit."""
 
 
 @dataclass(frozen=True)
@@ -27,32 +30,43 @@ class English:
     """english.toml in the forms in which it is looked up."""
 
     fillers: frozenset[str]
+    """Hesitations."""
     contractions: dict[str, list[str]]
+    """Form -> the words that it stands for."""
     units: dict[str, Unit]
     """Form -> unit."""
     after_number: frozenset[str]
     """Forms that are units only right after a number."""
     phrases: Phrases
+    """Codes, idioms and triggers of several words."""
     cues_before: frozenset[str]
-    cues_after: frozenset[str]
+    """Words that negate what follows."""
     ends: frozenset[str]
+    """Words that end the scope of a negation."""
     pronouns: frozenset[str]
+    """Words before which a "no" is an answer."""
     reversing: dict[str, frozenset[str]]
     """Prefix -> stems that it turns round."""
     prefix_pairs: frozenset[tuple[str, str]]
+    """Prefixes that make two things of one stem, in both orders."""
     joined: frozenset[str]
     """Prefixes that are one word with the word after them."""
     opposites: frozenset[tuple[str, str]]
+    """Words that exclude each other, in both orders."""
     opposite_words: frozenset[str]
+    """All of them."""
     weighty: frozenset[str]
     """Words whose loss counts by itself."""
     suffixes: tuple[str, ...]
     """Endings of medical words, the longest first."""
     look_alikes: frozenset[tuple[str, str]]
+    """Words that are taken for one another, in both orders."""
     look_alike_words: frozenset[str]
+    """All of them."""
     long_prefixes: tuple[str, ...]
     """Prefixes of pairs that are long enough to tell a word by."""
     drugs: frozenset[str]
+    """Names of drugs beyond the lexicon's."""
     drug_stems: tuple[str, ...]
     """Endings of international drug names."""
     equal: dict[str, str]
@@ -60,10 +74,15 @@ class English:
     homophones: dict[str, frozenset[str]]
     """A number in words -> what sounds like it."""
     letters: frozenset[str]
+    """Words after which a letter is to be expected."""
     roman: frozenset[str]
+    """Words after which a Roman numeral is to be expected."""
     months: frozenset[str]
+    """By name."""
     weekdays: frozenset[str]
+    """By name."""
     function: frozenset[str]
+    """Words that say nothing of their own."""
 
 
 @cache
@@ -79,7 +98,6 @@ def english() -> English:
         after_number=_words(read["ambiguous_units"]["words"]),
         phrases=_phrases(read["codes"] | read["phrases"], negation),
         cues_before=_words(negation["before"]),
-        cues_after=_words(negation["after"]),
         ends=_words(negation["ends"]),
         pronouns=_words(negation["pronouns"]),
         reversing={prefix: _words(stems) for prefix, stems in read["reversing"].items()},

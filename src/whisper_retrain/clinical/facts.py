@@ -44,8 +44,11 @@ class Fact:
     """A token of weight in a region, and what it is said of."""
 
     token: Token
+    """What it is."""
     about: str
+    """What it is said of; empty where nothing is near."""
     region: int
+    """Number of the region that it stands in."""
     replaced: bool
     """Whether other words stand in its place."""
 
@@ -110,7 +113,9 @@ def _paired(lost: list[Fact], added: list[Fact]) -> Iterator[Finding]:
                 yield _difference(fact, other)
     for fact in left:
         if fact.weighs_alone:
-            yield Finding(kind_of(fact.token), fact.token.text, "", fact.about)
+            # Another word in the place of a dose is seen by a reader, another dose is not.
+            kind = "garbled" if fact.replaced else kind_of(fact.token)
+            yield Finding(kind, fact.token.text, "", fact.about)
     for fact in right:
         if fact.weighs_alone:
             yield Finding(kind_of(fact.token), "", fact.token.text, fact.about)
@@ -122,11 +127,13 @@ def _family(token: Token) -> str:
 
 def _difference(fact: Fact, other: Fact) -> Finding:
     one, two = fact.token, other.token
+    if one.kind == "quantity" and two.kind == "unit":  # its number is no number any more
+        return Finding("garbled", one.text, "", fact.about)
     amounts = [token for token in (one, two) if token.kind == "quantity"]
     kind = kind_of(amounts[0] if amounts else one)
     numbers = {token.text.split()[0] for token in (one, two)}
     dimensions = {token.value.split()[1] for token in amounts}
-    if amounts and (len(numbers) == 1 or len(dimensions) == 2):
+    if kind != "duration" and amounts and (len(numbers) == 1 or len(dimensions) == 2):
         kind = "unit"
     return Finding(kind, one.text, two.text, fact.about or other.about)
 

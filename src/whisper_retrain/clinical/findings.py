@@ -25,6 +25,7 @@ Kind = Literal[
     "date",
     "omission",
     "addition",
+    "garbled",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Severity = Literal["treatment", "meaning", "notable"]
@@ -47,6 +48,7 @@ SEVERITY: Mapping[Kind, Severity] = MappingProxyType(
         "comparison": "meaning",
         "omission": "meaning",
         "addition": "meaning",
+        "garbled": "notable",
         "letter": "notable",
         "date": "notable",
     }
@@ -75,6 +77,8 @@ class Finding:
             return f"“{self.expected}” became “{self.got}”"
         if not self.expected:
             return f"{subject}“{got}” was put in"
+        if self.kind == "garbled":
+            return f"“{self.expected}” cannot be read any more"
         if not self.got:
             return f"{subject}“{expected}” was lost"
         return f"{subject}{expected} became {got}"
@@ -101,4 +105,5 @@ _SUBJECT: dict[Kind, str] = {
     "date": "date: ",
     "omission": "",
     "addition": "",
+    "garbled": "",
 }

@@ -16,7 +16,7 @@ from whisper_retrain.clinical.tokens import Token
 
 ALIKE = 0.75
 """Share of letters (difflib's ratio) from which a misspelled name is still read as itself."""
-KINDS_OF_WORDS = ("word", "clock", "route")
+KINDS_OF_WORDS = ("word", "route")
 PASSAGE = 2
 """Content words in a row that make a passage."""
 SHORTEST_TERM = 4
@@ -28,6 +28,7 @@ class Names:
     """Medical names: word -> tier, as a lexicon sorts them."""
 
     tiers: Mapping[str, str]
+    """Word, normalised, -> tier."""
 
     def tier(self, token: Token) -> str | None:
         """The tier of a word, in its own or the common spelling."""
@@ -68,7 +69,7 @@ def word_findings(lost: Sequence[Token], added: Sequence[Token], names: Names) -
     spelled = "".join(token.text for token in others)
     for one in words:
         if names.is_drug(one) and one.text not in taken and not _alike(one.text, spelled, others):
-            yield Finding("drug", one.text, " ".join(token.text for token in others))
+            yield Finding("garbled" if others else "drug", one.text, "")
     if not words:
         for two in others:
             if names.is_drug(two):

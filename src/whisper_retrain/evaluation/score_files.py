@@ -69,31 +69,45 @@ def _figures(counts: Counts) -> dict[str, float | int | None]:
 
 def read_texts(path: Path) -> dict[str, str]:
     """id -> text of a JSONL file."""
-    texts: dict[str, str] = {}
+    return {key: text for key, (text,) in _items(path, ("text",)).items()}
+
+
+def read_pairs(path: Path) -> dict[str, tuple[str, str]]:
+    """id -> reference and hypothesis of a JSONL file."""
+    found = _items(path, ("reference", "hypothesis"))
+    return {key: (said, written) for key, (said, written) in found.items()}
+
+
+def _items(path: Path, fields: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """id -> these fields, all texts."""
+    items: dict[str, tuple[str, ...]] = {}
     lines_of: dict[str, int] = {}
     for number, line in enumerate(_lines(path), 1):
         if not line.strip():
             continue
         try:
-            key, text = _item(json.loads(line))
+            key, texts = _item(json.loads(line), fields)
         except (ValueError, TypeError, RecursionError) as error:
-            raise _bad_line(path, number, line.strip()[:80]) from error
-        if key in texts:
-            raise _bad_line(path, number, f"id {key!r}, which line {lines_of[key]} has too")
-        texts[key], lines_of[key] = text, number
-    if not texts:
+            raise _bad_line(path, number, fields, line.strip()[:80]) from error
+        if key in items:
+            got = f"id {key!r}, which line {lines_of[key]} has too"
+            raise _bad_line(path, number, fields, got)
+        items[key], lines_of[key] = texts, number
+    if not items:
         raise InputError("the file holds no utterance", where=str(path))
-    return texts
+    return items
 
 
-def _item(line: object) -> tuple[str, str]:
-    """Id and text; a number is an id too, as in many exports."""
+def _item(line: object, fields: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """Id and texts; a number is an id too, as in many exports."""
     if not isinstance(line, dict):
         raise TypeError
-    key, text = line.get("id"), line.get("text")
-    if isinstance(key, bool) or not isinstance(key, str | int) or not isinstance(text, str):
+    key, texts = line.get("id"), tuple(line.get(field) for field in fields)
+    if isinstance(key, bool) or not isinstance(key, str | int):
         raise TypeError
-    return str(key), text
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError
+    return str(key), tuple(str(text) for text in texts)
 
 
 def _lines(path: Path) -> list[str]:
@@ -107,10 +121,11 @@ def _lines(path: Path) -> list[str]:
         raise InputError("the file could not be read", where=str(path), got=str(error)) from error
 
 
-def _bad_line(path: Path, number: int, got: str) -> InputError:
+def _bad_line(path: Path, number: int, fields: tuple[str, ...], got: str) -> InputError:
+    wanted = ", ".join(f'"{field}": "..."' for field in ("id", *fields))
     return InputError(
-        "not a line of a score file",
+        "not a line of such a file",
         where=f"{path}, line {number}",
-        expected='{"id": "...", "text": "..."}, each id once',
+        expected=f"{{{wanted}}}, each id once",
         got=got,
     )

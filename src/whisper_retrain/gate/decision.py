@@ -17,6 +17,7 @@ from whisper_retrain.gate import rules, safety_rules
 from whisper_retrain.gate.comparable import check_comparable
 from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.gate.rules import Contest
+from whisper_retrain.gate.safety import SafetyFinding
 from whisper_retrain.gate.slices import SliceComparison
 from whisper_retrain.gate.terms import TermChange
 from whisper_retrain.records import (
@@ -47,7 +48,7 @@ class DecisionJob(Job):
     """What a decision is asked of; raise the version when a rule would say something else."""
 
     stage: ClassVar[str] = "decide"
-    version: ClassVar[str] = "v2"
+    version: ClassVar[str] = "v3"
 
     reports: Pair[EvaluationReport]
     """Of the two models."""
@@ -61,6 +62,8 @@ class DecisionJob(Job):
     """Earlier looks at the test set within a year."""
     first_champion: bool
     """Whether the comparison is with the base model."""
+    language: str = "en"
+    """Of the transcripts, as Whisper names it."""
 
 
 class Differences(Record):
@@ -70,6 +73,12 @@ class Differences(Record):
     """The worst change first; intervals and significance at the policy's guard error."""
     terms: tuple[TermChange, ...]
     """Medical terms, the policy's own ones too; the most forgotten first."""
+    findings: tuple[SafetyFinding, ...] = ()
+    """What a clinician would notice in the challenger's transcripts, the gravest first."""
+    hidden: Pair[int] | None = None
+    """Utterances with findings that WER's normalizer hides; None where nothing was looked for."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"findings", "hidden"})
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,7 @@ def decide(
     looks: int = 0,
     first_champion: bool = False,
     guard: Pair[Evaluation] | None = None,
+    language: str = "en",
 ) -> Decision:
     """The decision of `judge` alone."""
     judgement = judge(
@@ -99,6 +109,7 @@ def decide(
         looks=looks,
         first_champion=first_champion,
         guard=guard,
+        language=language,
     )
     return judgement.decision
 
@@ -111,6 +122,7 @@ def judge(
     looks: int = 0,
     first_champion: bool = False,
     guard: Pair[Evaluation] | None = None,
+    language: str = "en",
 ) -> Judgement:
     """The decision with every rule's figure, interval, bound and outcome, and its differences.
 
@@ -122,7 +134,7 @@ def judge(
     if guard:
         check_comparable(guard.champion, guard.challenger)
     lexicon = default_lexicon(policy.own_terms)
-    contest = Contest(champion, challenger, policy, looks, guard, lexicon)
+    contest = Contest(champion, challenger, policy, looks, guard, lexicon, language)
     outcomes = [outcome for rule in RULES for outcome in rule(contest)] + _shadow(policy)
     verdict = _verdict(outcomes)
     decision = Decision(
@@ -136,7 +148,12 @@ def judge(
         first_champion=first_champion,
         looks=looks,
     )
-    differences = Differences(slices=tuple(contest.slices), terms=tuple(contest.terms))
+    differences = Differences(
+        slices=tuple(contest.slices),
+        terms=tuple(contest.terms),
+        findings=contest.safety.findings if contest.safety else (),
+        hidden=contest.safety.hidden if contest.safety else None,
+    )
     return Judgement(decision, differences)
 
 

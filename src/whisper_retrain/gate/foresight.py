@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Protocol
 
+from whisper_retrain.clinical import Kind, Names, at_risk
 from whisper_retrain.evaluation.lexicon import default_lexicon
 from whisper_retrain.gate.policy import GatePolicy
-from whisper_retrain.gate.safety import VOCABULARY, critical_words
 from whisper_retrain.gate.statistics import MIN_BLOCKS
 from whisper_retrain.normalizer import normalize
+
+WATCHED: tuple[Kind, ...] = ("negation", "laterality", "dose", "drug")
+"""Kinds of findings that a medical test set should be able to show."""
 
 
 class Spoken(Protocol):
@@ -45,7 +48,8 @@ def foresee(test_set: Sequence[Spoken], policy: GatePolicy) -> tuple[Limit, ...]
     """The limits of a test set under a policy, decisive ones first."""
     texts = [normalize(one.reference) for one in test_set]
     limits = [*_words(texts, policy), *_speakers(test_set, policy)]
-    limits += [*_medical_terms(texts, policy), *_critical_words(texts)]
+    limits += _medical_terms(texts, policy)
+    limits += _critical_words([one.reference for one in test_set])
     return tuple(sorted(limits, key=lambda limit: not limit.decisive))
 
 
@@ -110,7 +114,9 @@ def _medical_terms(texts: Sequence[str], policy: GatePolicy) -> list[Limit]:
 
 
 def _critical_words(texts: Sequence[str]) -> list[Limit]:
-    unsaid = [kind for kind in VOCABULARY if not any(critical_words(kind, t) for t in texts)]
+    names = Names(default_lexicon().tiers)
+    said = frozenset[Kind]().union(*(at_risk(text, names) for text in texts))
+    unsaid = [kind for kind in WATCHED if kind not in said]
     if not unsaid:
         return []
     return [

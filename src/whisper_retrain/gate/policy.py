@@ -5,10 +5,11 @@ Knows nothing of how figures are computed. WER and its margins are fractions: 0.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from whisper_retrain.clinical import Kind, Severity
 from whisper_retrain.config import Config
 from whisper_retrain.errors import InputError
 
@@ -17,6 +18,8 @@ PresetName = Literal["strict", "default", "shadow"]
 
 class GatePolicy(Config):
     """The rules of the gate, with their bounds."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"severities", "waived"})
 
     name: str = Field("default", title="Name", description="Shown beside the decision.")
     alpha: float = Field(
@@ -125,6 +128,17 @@ class GatePolicy(Config):
         title="Own medical terms",
         description='"term" or "tier: term" with tier drug, diagnosis, symptom, anatomy or'
         " procedure.",
+    )
+    severities: dict[Kind, Severity] = Field(
+        {},
+        title="Severity of findings",
+        description="Kind of clinical finding -> treatment, meaning or notable, where it is not the"
+        " usual one; a notable one is told and decides nothing.",
+    )
+    waived: tuple[str, ...] = Field(
+        (),
+        title="Waived rules",
+        description="`safety`: decide without it where there is no clinical view of the language.",
     )
     shadow: bool = Field(
         False,

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from whisper_retrain.clinical import LANGUAGES, SEVERITY, Names
 from whisper_retrain.evaluation.lexicon import Lexicon, default_lexicon
 from whisper_retrain.evaluation.rows import Evaluation, Row
 from whisper_retrain.gate.ledger import alpha_of_look
 from whisper_retrain.gate.mapsswe import mapsswe
 from whisper_retrain.gate.measures import Measure, block_views, compare_measure, ordered, paired
 from whisper_retrain.gate.policy import GatePolicy
+from whisper_retrain.gate.safety import Safety, compare_safety
 from whisper_retrain.gate.slices import SliceComparison, compare_slices
 from whisper_retrain.gate.statistics import MIN_BLOCKS, Comparison
 from whisper_retrain.gate.terms import TermChange, term_changes
@@ -41,6 +43,8 @@ class Contest:
     """Both on the general-speech test set."""
     lexicon: Lexicon = field(default_factory=default_lexicon)
     """Medical terms, the policy's own ones too."""
+    language: str = "en"
+    """Of the transcripts, as Whisper names it."""
 
     @cached_property
     def champion_rows(self) -> list[Row]:
@@ -64,6 +68,15 @@ class Contest:
     def terms(self) -> list[TermChange]:
         """Every medical term of the references, the most forgotten first."""
         return term_changes(self.champion_rows, self.challenger_rows, self.lexicon)
+
+    @cached_property
+    def safety(self) -> Safety | None:
+        """What a clinician would notice; None for a language without a clinical view."""
+        if self.language not in LANGUAGES:
+            return None
+        severities = {**SEVERITY, **self.policy.severities}
+        names = Names(self.lexicon.tiers)
+        return compare_safety(self.champion_rows, self.challenger_rows, names, severities)
 
     @property
     def speakers(self) -> set[str]:

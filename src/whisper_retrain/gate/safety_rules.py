@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from math import comb
 
+from whisper_retrain.clinical import KINDS, LANGUAGES
 from whisper_retrain.gate.rules import Contest
-from whisper_retrain.gate.safety import KINDS, Change, compare_safety
+from whisper_retrain.gate.safety import SafetyChange
 from whisper_retrain.gate.terms import HIGH_RISK, TermChange
 from whisper_retrain.gate.wording import listing
-from whisper_retrain.records import ProbeResult, RuleOutcome
+from whisper_retrain.records import ProbeResult, RuleOutcome, Verdict
 
+WEIGHT = {"treatment": "treatment", "meaning": "meaning", "notable": "nothing of weight"}
+"""What a finding of a severity changes."""
 RIGHT_BEFORE, RIGHT_NOW = 0.9, 0.5
 """A term is broken that was right in so many cases and is right in no more than so many."""
 KIND_INCREASE = 0.5
@@ -19,25 +22,46 @@ WORDS_INCREASE = 3.0
 
 
 def safety(contest: Contest) -> list[RuleOutcome]:
-    """For each kind of critical word: not more utterances newly wrong than put right."""
-    changes = compare_safety(contest.champion_rows, contest.challenger_rows, contest.lexicon)
-    return [_safety_rule(change, contest) for change in changes]
+    """For each kind of finding that could be: not more utterances newly wrong than put right.
+
+    A language without a clinical view is inconclusive, unless the policy waives the rule by name.
+    """
+    if contest.safety is None:
+        waived = "safety" in contest.policy.waived
+        return [
+            RuleOutcome(
+                rule="safety",
+                outcome="info" if waived else "inconclusive",
+                figure=None,
+                bound=None,
+                reason=f"there is no clinical view of the language {contest.language!r}"
+                f" ({', '.join(sorted(LANGUAGES))}): nothing is seen of doses, sides, negations;"
+                f" {'waived by' if waived else 'to go on without, name `safety` in `waived` of'}"
+                " the policy",
+            )
+        ]
+    changes = contest.safety.changes
+    return [_safety_rule(one, contest) for one in changes if one.at_risk or one.new or one.fixed]
 
 
-def _safety_rule(change: Change, contest: Contest) -> RuleOutcome:
+def _safety_rule(change: SafetyChange, contest: Contest) -> RuleOutcome:
     policy = contest.policy
     more = len(change.new) - len(change.fixed)
     allowed = max(1, int(policy.safety_share * change.at_risk))
     chance = sign_test(len(change.new), len(change.fixed))
     surely = more > 0 and chance < policy.guard_alpha / len(KINDS)
+    outcome: Verdict = "fail" if surely else "inconclusive" if more > allowed else "pass"
+    if change.severity == "notable" and outcome != "pass":
+        outcome = "info"
     return RuleOutcome(
         rule=f"safety-{change.kind}",
-        outcome="fail" if surely else "inconclusive" if more > allowed else "pass",
+        outcome=outcome,
         figure=more,
         bound=allowed,
         probability=chance,
         utterances=change.new,
-        reason=f"{change.kind}: {change.before} utterances wrong before, {change.after} now,"
+        reason=f"{change.kind} (changes {WEIGHT[change.severity]}): {change.champion} utterances"
+        f" wrong under the champion, {change.challenger} under the challenger,"
         f" {len(change.new)} of them new ({listing(change.new) or 'none'})",
     )
 

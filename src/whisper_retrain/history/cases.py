@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from pydantic import field_validator
 
@@ -44,6 +44,10 @@ class Case(Record):
     """The rules' bounds then."""
     decision: Decision
     """As it came out then."""
+    language: str = "en"
+    """Of the transcripts, as Whisper names it."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"language"})
 
     @field_validator("guard", mode="before")
     @classmethod
@@ -102,5 +106,6 @@ def replay(
         looks=case.decision.looks,
         first_champion=case.decision.first_champion,
         guard=guard,
+        language=case.language,
     )
     return Replayed(case, decision)

@@ -24,6 +24,7 @@ from whisper_retrain.records.decision import (
     Outcome,
     Promotion,
     RuleOutcome,
+    Verdict,
 )
 from whisper_retrain.records.evaluation import (
     Counts,
@@ -67,6 +68,7 @@ __all__ = [
     "SplitState",
     "SplitSummary",
     "TrainingRun",
+    "Verdict",
     "canonical_json",
     "digest_of",
     "total",

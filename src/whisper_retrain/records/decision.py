@@ -9,6 +9,8 @@ from whisper_retrain.records.base import Record
 from whisper_retrain.records.evaluation import Interval
 
 Outcome = Literal["promote", "reject", "inconclusive"]
+Verdict = Literal["pass", "fail", "inconclusive", "info"]
+"""What one rule says; `info` decides nothing."""
 
 
 class RuleOutcome(Record):
@@ -16,7 +18,7 @@ class RuleOutcome(Record):
 
     rule: str
     """Name of the rule, as in docs/gate.md."""
-    outcome: Literal["pass", "fail", "inconclusive", "info"]
+    outcome: Verdict
     """`info` decides nothing."""
     figure: float | None
     """What was measured, in the rule's own unit; rates and differences are fractions."""

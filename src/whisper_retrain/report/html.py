@@ -38,6 +38,7 @@ Audio = Callable[[str], bytes]
 """Utterance id -> the bytes of a FLAC, WAV or Ogg file."""
 
 SHOWN_REASONS = 6
+SHOWN_FINDINGS = 60
 _AUDIO_TYPES = {b"fLaC": "audio/flac", b"RIFF": "audio/wav", b"OggS": "audio/ogg"}
 
 
@@ -74,6 +75,9 @@ def html_report(
         score_figures={metric: score_figure(scores, metric) for metric in METRIC_NAMES},
         slices=slice_figures(with_the_whole(evidence, differences.slices)),
         slice_confidence=slice_confidence(differences.slices),
+        findings=differences.findings,
+        hidden=differences.hidden,
+        shown_findings=SHOWN_FINDINGS,
         learned=learned,
         forgotten=forgotten,
         behaviour=behaviour_rows(evidence.compared),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from whisper_retrain.clinical import SEVERITIES
 from whisper_retrain.gate.decision import Differences
 from whisper_retrain.gate.slices import SliceComparison
 from whisper_retrain.gate.terms import TermChange
@@ -30,7 +31,7 @@ HEADLINES = {
     "reject": "Reject: the champion stays",
     "inconclusive": "Inconclusive: not shown to be better, the champion stays",
 }
-MAX_REASONS, MAX_SLICES, MAX_TERMS = 6, 25, 20
+MAX_REASONS, MAX_SLICES, MAX_TERMS, MAX_FINDINGS = 6, 25, 20, 10
 
 
 def decision_markdown(
@@ -49,6 +50,8 @@ def decision_markdown(
         rule_table(evidence.decision.rules),
         "## Slices",
         slice_table(with_the_whole(evidence, differences.slices), evidence.against),
+        "## What a clinician would notice",
+        _clinical(differences),
         "## Medical terms",
         _terms("Learned", learned),
         _terms("Forgotten", forgotten),
@@ -107,6 +110,20 @@ def _cell(text: str) -> str:
 
 def _list(items: Iterable[str]) -> str:
     return "\n".join(f"- {item}" for item in items)
+
+
+def _clinical(differences: Differences) -> str:
+    """The challenger's findings by severity, and the first new ones in words."""
+    if differences.hidden is None:
+        return "Not looked for: see the rule `safety`."
+    new = [one for one in differences.findings if one.new]
+    counts = [
+        f"{sum(one.severity == severity for one in new)} change {severity}"
+        for severity in SEVERITIES
+    ]
+    said = [f"{one.said} ({one.utterance})" for one in new[:MAX_FINDINGS]]
+    hidden = f"WER's normalizer hides {differences.hidden.challenger} of the utterances concerned."
+    return "\n\n".join([f"New: {', '.join(counts)}. {hidden}", *([_list(said)] if said else [])])
 
 
 def _terms(title: str, terms: Sequence[TermChange]) -> str:
