@@ -55,7 +55,7 @@ def _moved_across(said: Side, written: Side, regions: Sequence[Region]) -> list[
     come = {written.tokens[at].key: at for one in regions for at in one.hypothesis}
     return [
         (gone[key], come[key])
-        for key in gone.keys() & come.keys()
+        for key in sorted(gone.keys() & come.keys(), key=gone.__getitem__)
         if is_content(said.tokens[gone[key]])
         and said.negated[gone[key]] != written.negated[come[key]]
     ]

@@ -61,7 +61,9 @@ def with_numbers(tokens: Sequence[Token]) -> list[Token]:
             at += 1
             continue
         value, end = taken
-        written = " ".join(token.text for token in tokens[at:end])
+        written = " ".join(token.text for token in tokens[at:end]).removeprefix("- ")
+        if tokens[at].text == "-":
+            written = f"-{written}"
         found.append(Token("number", value, written))
         at = end
     return found
