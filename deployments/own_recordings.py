@@ -20,7 +20,13 @@ from deployments.terminal.session import Session, session
 from tasks.services import cache_dir, store
 from whisper_retrain.config import DatasetConfig, DatasetSource
 from whisper_retrain.data.latest import latest_revision
-from whisper_retrain.data.listed import ListedText, Role, guess_columns, listed_texts, read_listing
+from whisper_retrain.data.listed import (
+    ColumnRole,
+    ListedText,
+    guess_columns,
+    listed_texts,
+    read_listing,
+)
 from whisper_retrain.data.manifest import Utterance, load_manifest
 from whisper_retrain.data.proposal import propose_splits
 from whisper_retrain.data.report import dataset_table
@@ -79,7 +85,7 @@ def _listed(wish: OwnRecordings, console: Console) -> tuple[DatasetSource, list[
     listing = read_listing(wish.source)
     columns = guess_columns(listing, wish.columns)
     console.print(f"{listing.where}: {len(listing.rows)} rows", highlight=False, soft_wrap=True)
-    for role in get_args(Role):
+    for role in get_args(ColumnRole):
         name = getattr(columns, role)
         how = "as you said" if wish.columns.get(role) else "guessed" if name else "no such column"
         console.print(f"  {role:<10} {escape(name or '-')} ({how})", highlight=False)

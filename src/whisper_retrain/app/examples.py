@@ -22,7 +22,7 @@ CACHE_BYTES = 2**30
 
 
 @dataclass(frozen=True)
-class Example:
+class PublicExample:
     """One recording that can be chosen."""
 
     id: str
@@ -41,10 +41,10 @@ class Examples:
         self._shards = AudioShards(store, cache_dir, CACHE_BYTES)
         self._lock = threading.Lock()
 
-    def choices(self) -> list[Example]:
+    def choices(self) -> list[PublicExample]:
         """What can be chosen now."""
         return [
-            Example(one.id, f"Example {number} ({one.duration_s:.0f} s)")
+            PublicExample(one.id, f"Example {number} ({one.duration_s:.0f} s)")
             for number, one in enumerate(self._utterances(), 1)
         ]
 

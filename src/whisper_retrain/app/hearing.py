@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from whisper_retrain.app.models import Models, Release
-from whisper_retrain.app.transcription import Hearing, ModelAt, Role, Speech, Transcription
+from whisper_retrain.app.transcription import Hearing, ModelAt, ModelRole, Speech, Transcription
 from whisper_retrain.errors import InputError, WhisperRetrainError
 from whisper_retrain.evaluation.transcriber import Transcriber, Transcript, Word
 from whisper_retrain.whisper_constants import CONTEXT_S
@@ -28,7 +28,7 @@ def hear(samples: Any, speech: Speech, release: Release, models: Models) -> Iter
             "there is no champion yet", remedy="come back after the first retraining has promoted"
         )
     now = datetime.now(UTC)
-    hearings: dict[Role, Hearing] = {}
+    hearings: dict[ModelRole, Hearing] = {}
     for role, model in roles.items():
         same = [one for one in hearings.values() if one.model == model]
         try:

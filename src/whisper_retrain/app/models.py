@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from whisper_retrain.app.transcription import ModelAt, Role
+from whisper_retrain.app.transcription import ModelAt, ModelRole
 from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.edges.hub import Hub
 from whisper_retrain.edges.store import ObjectStore
@@ -40,7 +40,7 @@ class Release:
     def __init__(self, hub: Hub, store: ObjectStore, place: str | None = None) -> None:
         self._hub, self._store, self._place = hub, store, place
         self._lock = threading.Lock()
-        self._roles: dict[Role, ModelAt] = {}
+        self._roles: dict[ModelRole, ModelAt] = {}
         self._looked_s = -LOOK_EVERY_S
 
     @property
@@ -52,7 +52,7 @@ class Release:
         repo, _, tag = self._place.partition("@")
         return ReleaseConfig(repo=repo, champion_tag=tag) if tag else ReleaseConfig(repo=repo)
 
-    def roles(self) -> dict[Role, ModelAt]:
+    def roles(self) -> dict[ModelRole, ModelAt]:
         """The models by role, the champion first; empty without a champion."""
         with self._lock:
             if time.monotonic() - self._looked_s >= LOOK_EVERY_S:
@@ -70,12 +70,12 @@ class Release:
         config = self.config
         return latest_retraining(self._store, config) if config else None
 
-    def _look(self) -> dict[Role, ModelAt]:
+    def _look(self) -> dict[ModelRole, ModelAt]:
         config = self.config
         champion = current_champion(config, self._hub) if config else None
         if config is None or champion is None:
             return {}
-        roles: dict[Role, ModelAt] = {"champion": ModelAt(config.repo, champion)}
+        roles: dict[ModelRole, ModelAt] = {"champion": ModelAt(config.repo, champion)}
         past = [one for one in champions(self._store, config) if one.revision == champion]
         if past and past[-1].previous_revision:
             roles["previous"] = ModelAt(config.repo, past[-1].previous_revision)

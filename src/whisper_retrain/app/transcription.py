@@ -8,8 +8,8 @@ from typing import Literal
 
 from whisper_retrain.evaluation.transcriber import Word
 
-Role = Literal["champion", "previous", "base"]
-ROLE_NAMES: dict[Role, str] = {
+ModelRole = Literal["champion", "previous", "base"]
+ROLE_NAMES: dict[ModelRole, str] = {
     "champion": "Champion",
     "previous": "Previous champion",
     "base": "Base model",
@@ -67,7 +67,7 @@ class Transcription:
 
     speech: Speech
     """What was heard."""
-    hearings: dict[Role, Hearing]
+    hearings: dict[ModelRole, Hearing]
     """What each model wrote."""
     at: datetime
     """When, UTC."""

@@ -1,7 +1,14 @@
 """A transcript as a clinician reads it: what it says otherwise, and how grave that is."""
 
 from whisper_retrain.clinical.compare import LANGUAGES, find_harm
-from whisper_retrain.clinical.findings import KINDS, SEVERITIES, SEVERITY, Finding, Kind, Severity
+from whisper_retrain.clinical.findings import (
+    KINDS,
+    SEVERITIES,
+    SEVERITY,
+    Finding,
+    FindingKind,
+    Severity,
+)
 from whisper_retrain.clinical.risk import at_risk
 from whisper_retrain.clinical.words import Names
 
@@ -11,7 +18,7 @@ __all__ = [
     "SEVERITIES",
     "SEVERITY",
     "Finding",
-    "Kind",
+    "FindingKind",
     "Names",
     "Severity",
     "at_risk",

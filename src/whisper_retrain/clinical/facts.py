@@ -12,7 +12,7 @@ from itertools import chain
 
 from whisper_retrain.clinical.alignment import Region, Side
 from whisper_retrain.clinical.english import english
-from whisper_retrain.clinical.findings import Finding, Kind
+from whisper_retrain.clinical.findings import Finding, FindingKind
 from whisper_retrain.clinical.polarity import is_content
 from whisper_retrain.clinical.tokens import Token
 from whisper_retrain.clinical.words import Names
@@ -22,7 +22,7 @@ DOSED = (
     *("puff", "drop", "spray", "patch", "ampule", "vial", "dose"),
 )
 """What doses are measured in."""
-KIND_OF: dict[str, Kind] = {
+KIND_OF: dict[str, FindingKind] = {
     "side": "laterality",
     "frequency": "frequency",
     "route": "route",
@@ -138,7 +138,7 @@ def _difference(fact: Fact, other: Fact) -> Finding:
     return Finding(kind, one.text, two.text, fact.about or other.about)
 
 
-def kind_of(token: Token) -> Kind:
+def kind_of(token: Token) -> FindingKind:
     """The kind of finding that the loss of a token is; of one of the kinds in KIND_OF."""
     if token.kind == "quantity":
         dimension = token.value.split()[1]

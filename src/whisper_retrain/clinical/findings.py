@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, get_args
 
-Kind = Literal[
+FindingKind = Literal[
     "drug",
     "dose",
     "unit",
@@ -27,11 +27,11 @@ Kind = Literal[
     "addition",
     "garbled",
 ]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS: tuple[FindingKind, ...] = get_args(FindingKind)
 Severity = Literal["treatment", "meaning", "notable"]
 """What a reader who doesn't notice may do wrong: treat otherwise, understand otherwise, neither."""
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
-SEVERITY: Mapping[Kind, Severity] = MappingProxyType(
+SEVERITY: Mapping[FindingKind, Severity] = MappingProxyType(
     {
         "drug": "treatment",
         "dose": "treatment",
@@ -60,7 +60,7 @@ SEVERITY: Mapping[Kind, Severity] = MappingProxyType(
 class Finding:
     """One thing that a transcript says otherwise than was said."""
 
-    kind: Kind
+    kind: FindingKind
     """Of which kind."""
     expected: str
     """What was said, in its words; empty where something was put in."""
@@ -87,7 +87,7 @@ class Finding:
         return f"{text} {self.about}" if text and self.about and self.kind == "laterality" else text
 
 
-_SUBJECT: dict[Kind, str] = {
+_SUBJECT: dict[FindingKind, str] = {
     "drug": "drug: ",
     "dose": "dose{about}: ",
     "unit": "unit{about}: ",

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from whisper_retrain.clinical.english import english
 from whisper_retrain.clinical.facts import KIND_OF, kind_of
-from whisper_retrain.clinical.findings import Kind
+from whisper_retrain.clinical.findings import FindingKind
 from whisper_retrain.clinical.spelling import uninflected
 from whisper_retrain.clinical.tokens import Token
 from whisper_retrain.clinical.view import clinical_view
 from whisper_retrain.clinical.words import Names
 
 
-def at_risk(reference: str, names: Names) -> frozenset[Kind]:
+def at_risk(reference: str, names: Names) -> frozenset[FindingKind]:
     """The kinds of findings that a transcript of this text could have."""
-    found: set[Kind] = set()
+    found: set[FindingKind] = set()
     for token in clinical_view(reference):
         if token.kind in KIND_OF:
             found.add(kind_of(token))
@@ -26,8 +26,8 @@ def at_risk(reference: str, names: Names) -> frozenset[Kind]:
     return frozenset(found)
 
 
-def _of_word(token: Token, names: Names) -> set[Kind]:
-    found: set[Kind] = set()
+def _of_word(token: Token, names: Names) -> set[FindingKind]:
+    found: set[FindingKind] = set()
     tier = names.tier(token)
     if tier:
         found.add("drug" if tier == "drug" else "term")

@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import product
 
 from whisper_retrain.clinical.english import english
-from whisper_retrain.clinical.findings import Finding, Kind
+from whisper_retrain.clinical.findings import Finding, FindingKind
 from whisper_retrain.clinical.polarity import is_content
 from whisper_retrain.clinical.spelling import spelling, uninflected
 from whisper_retrain.clinical.tokens import Token
@@ -100,7 +100,7 @@ def _weighty(lost: Sequence[Token], added: Sequence[Token]) -> Iterator[Finding]
             yield Finding("term", said.get(form, ""), written.get(form, ""))
 
 
-def _confusion(one: Token, two: Token, names: Names) -> Kind | None:
+def _confusion(one: Token, two: Token, names: Names) -> FindingKind | None:
     """Of which kind the exchange of one word for another is; None for one without weight."""
     if is_same_word(one.value, two.value):
         return None

@@ -16,8 +16,8 @@ from whisper_retrain.data.text import fold_phrase, repair_reference
 from whisper_retrain.data.trees import OutsideError, inside, open_tree
 from whisper_retrain.errors import InputError
 
-Role = Literal["audio", "reference", "id", "speaker", "prompt"]
-USUAL_NAMES: dict[Role, tuple[str, ...]] = {
+ColumnRole = Literal["audio", "reference", "id", "speaker", "prompt"]
+USUAL_NAMES: dict[ColumnRole, tuple[str, ...]] = {
     "audio": (
         "audio",
         "file_name",
@@ -118,7 +118,7 @@ def _is_plain(kind: Any) -> bool:
     return hub_source.holds_text(kind) or bool(pa.types.is_integer(kind))
 
 
-def guess_columns(listing: Listing, given: Mapping[Role, str | None]) -> Columns:
+def guess_columns(listing: Listing, given: Mapping[ColumnRole, str | None]) -> Columns:
     """Which column holds what: as `given`, else by what it is usually called, else by content.
 
     Raises InputError, naming the columns that there are, when audio or reference can't be told.
@@ -136,7 +136,7 @@ def guess_columns(listing: Listing, given: Mapping[Role, str | None]) -> Columns
     return Columns(audio=audio, reference=reference, **usual)
 
 
-_OPTIONAL: tuple[Role, ...] = ("id", "speaker", "prompt")
+_OPTIONAL: tuple[ColumnRole, ...] = ("id", "speaker", "prompt")
 
 
 def _audio(listing: Listing) -> str:
@@ -163,7 +163,7 @@ def _reference(listing: Listing, names: Sequence[str]) -> str:
     return found
 
 
-def _usual(names: Sequence[str], role: Role) -> str | None:
+def _usual(names: Sequence[str], role: ColumnRole) -> str | None:
     by_key = {name.strip().lower().replace("-", "_").replace(" ", "_"): name for name in names}
     return next((by_key[usual] for usual in USUAL_NAMES[role] if usual in by_key), None)
 
@@ -177,7 +177,7 @@ def _differs_everywhere(listing: Listing, name: str) -> bool:
     return len({text_or_none(row.get(name)) for row in listing.rows}) == len(listing.rows)
 
 
-def _unknown(listing: Listing, role: Role, what: str) -> InputError:
+def _unknown(listing: Listing, role: ColumnRole, what: str) -> InputError:
     return InputError(
         f"which column holds the {role} is not clear: {what}",
         where=listing.where,

@@ -22,7 +22,7 @@ from whisper_retrain.edges.store import sha256_of
 from whisper_retrain.errors import ConflictError, HubError, InputError, IntegrityError
 from whisper_retrain.retries import retried
 
-Kind = Literal["model", "dataset"]
+RepoKind = Literal["model", "dataset"]
 T = TypeVar("T")
 
 REVISION = re.compile(r"[0-9a-f]{40}")
@@ -63,30 +63,30 @@ class Account:
 class Hub(Protocol):
     """What the stages need of the Hub."""
 
-    def resolve(self, repo: str, ref: str, kind: Kind = ...) -> str: ...
+    def resolve(self, repo: str, ref: str, kind: RepoKind = ...) -> str: ...
     def download(
         self,
         repo: str,
         revision: str,
         target_dir: Path,
         patterns: Sequence[str] | None = ...,
-        kind: Kind = ...,
+        kind: RepoKind = ...,
     ) -> Path: ...
     def whoami(self) -> Account: ...
-    def head(self, repo: str, kind: Kind = ...) -> str | None: ...
-    def tags(self, repo: str, kind: Kind = ...) -> dict[str, str]: ...
-    def history(self, repo: str, kind: Kind = ...) -> list[Commit]: ...
-    def create_repo(self, repo: str, *, private: bool, kind: Kind = ...) -> None: ...
+    def head(self, repo: str, kind: RepoKind = ...) -> str | None: ...
+    def tags(self, repo: str, kind: RepoKind = ...) -> dict[str, str]: ...
+    def history(self, repo: str, kind: RepoKind = ...) -> list[Commit]: ...
+    def create_repo(self, repo: str, *, private: bool, kind: RepoKind = ...) -> None: ...
     def commit(
         self,
         repo: str,
         files: Mapping[str, Path | bytes],
         message: str,
         parent: str | None,
-        kind: Kind = ...,
+        kind: RepoKind = ...,
     ) -> str: ...
-    def move_tag(self, repo: str, tag: str, revision: str, kind: Kind = ...) -> None: ...
-    def url(self, repo: str, revision: str, kind: Kind = ...) -> str: ...
+    def move_tag(self, repo: str, tag: str, revision: str, kind: RepoKind = ...) -> None: ...
+    def url(self, repo: str, revision: str, kind: RepoKind = ...) -> str: ...
 
 
 class HubClient:
@@ -101,7 +101,7 @@ class HubClient:
         self.endpoint = str(self.api.endpoint)
         self._attempts = attempts
 
-    def resolve(self, repo: str, ref: str, kind: Kind = "model") -> str:
+    def resolve(self, repo: str, ref: str, kind: RepoKind = "model") -> str:
         """The revision that a branch, tag or revision names now."""
         where = f"{repo}@{ref}"
         info = self._ask(where, lambda: self.api.repo_info(repo, repo_type=kind, revision=ref))
@@ -109,7 +109,7 @@ class HubClient:
             raise InputError("the repo is empty", where=where, remedy="publish something first")
         return str(info.sha)
 
-    def files(self, repo: str, revision: str, kind: Kind = "model") -> dict[str, Any]:
+    def files(self, repo: str, revision: str, kind: RepoKind = "model") -> dict[str, Any]:
         """Path -> the client's RepoFile (size, blob_id, lfs) of every file at a revision."""
         from huggingface_hub.hf_api import RepoFile
 
@@ -128,7 +128,7 @@ class HubClient:
         revision: str,
         target_dir: Path,
         patterns: Sequence[str] | None = None,
-        kind: Kind = "model",
+        kind: RepoKind = "model",
     ) -> Path:
         """Fetch the files of a revision that match a pattern (all without), each verified."""
         from huggingface_hub import snapshot_download
@@ -173,17 +173,17 @@ class HubClient:
             ),
         )
 
-    def head(self, repo: str, kind: Kind = "model") -> str | None:
+    def head(self, repo: str, kind: RepoKind = "model") -> str | None:
         """The newest revision of the main branch; None without a repo or a commit."""
         info = self._ask_or_none(repo, lambda: self.api.repo_info(repo, repo_type=kind))
         return str(info.sha) if info is not None and info.sha else None
 
-    def tags(self, repo: str, kind: Kind = "model") -> dict[str, str]:
+    def tags(self, repo: str, kind: RepoKind = "model") -> dict[str, str]:
         """Tag -> revision; empty without a repo."""
         refs = self._ask_or_none(repo, lambda: self.api.list_repo_refs(repo, repo_type=kind))
         return {tag.name: str(tag.target_commit) for tag in refs.tags} if refs else {}
 
-    def history(self, repo: str, kind: Kind = "model") -> list[Commit]:
+    def history(self, repo: str, kind: RepoKind = "model") -> list[Commit]:
         """The commits of the main branch, newest first; empty without a repo or a commit."""
         if self.head(repo, kind) is None:
             return []
@@ -195,7 +195,7 @@ class HubClient:
             for one in found
         ]
 
-    def create_repo(self, repo: str, *, private: bool, kind: Kind = "model") -> None:
+    def create_repo(self, repo: str, *, private: bool, kind: RepoKind = "model") -> None:
         """Make a repo; one that is there stays as it is."""
         self._ask(
             repo,
@@ -208,7 +208,7 @@ class HubClient:
         files: Mapping[str, Path | bytes],
         message: str,
         parent: str | None,
-        kind: Kind = "model",
+        kind: RepoKind = "model",
     ) -> str:
         """Commit files on top of `parent` in one step; returns the revision that holds them.
 
@@ -236,7 +236,7 @@ class HubClient:
 
         return self._retried(once)
 
-    def _stored(self, repo: str, message: str, parent: str | None, kind: Kind) -> str | None:
+    def _stored(self, repo: str, message: str, parent: str | None, kind: RepoKind) -> str | None:
         """The commit of this message on top of `parent`; None while `parent` is the head."""
         head = self.head(repo, kind)
         if head == parent:
@@ -254,7 +254,7 @@ class HubClient:
             remedy="run it again; is another pipeline publishing to this repo?",
         )
 
-    def move_tag(self, repo: str, tag: str, revision: str, kind: Kind = "model") -> None:
+    def move_tag(self, repo: str, tag: str, revision: str, kind: RepoKind = "model") -> None:
         """Let a tag name a revision, whatever it named before.
 
         The Hub cannot move a tag: it is deleted and made anew, and for a moment there is none.
@@ -279,7 +279,7 @@ class HubClient:
             if self.tags(repo, kind).get(tag) != revision:
                 raise
 
-    def url(self, repo: str, revision: str, kind: Kind = "model") -> str:
+    def url(self, repo: str, revision: str, kind: RepoKind = "model") -> str:
         """Where a person can look at a revision."""
         prefix = "datasets/" if kind == "dataset" else ""
         return f"{self.endpoint}/{prefix}{repo}/tree/{revision}"

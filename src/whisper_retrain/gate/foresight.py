@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Protocol
 
-from whisper_retrain.clinical import Kind, Names, at_risk
+from whisper_retrain.clinical import FindingKind, Names, at_risk
 from whisper_retrain.evaluation.lexicon import default_lexicon
 from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.gate.statistics import MIN_BLOCKS
 from whisper_retrain.normalizer import normalize
 
-WATCHED: tuple[Kind, ...] = ("negation", "laterality", "dose", "drug")
+WATCHED: tuple[FindingKind, ...] = ("negation", "laterality", "dose", "drug")
 """Kinds of findings that a medical test set should be able to show."""
 
 
@@ -115,7 +115,7 @@ def _medical_terms(texts: Sequence[str], policy: GatePolicy) -> list[Limit]:
 
 def _critical_words(texts: Sequence[str]) -> list[Limit]:
     names = Names(default_lexicon().tiers)
-    said = frozenset[Kind]().union(*(at_risk(text, names) for text in texts))
+    said = frozenset[FindingKind]().union(*(at_risk(text, names) for text in texts))
     unsaid = [kind for kind in WATCHED if kind not in said]
     if not unsaid:
         return []

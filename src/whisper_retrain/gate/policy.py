@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from whisper_retrain.clinical import Kind, Severity
+from whisper_retrain.clinical import FindingKind, Severity
 from whisper_retrain.config import Config
 from whisper_retrain.errors import InputError
 
@@ -129,7 +129,7 @@ class GatePolicy(Config):
         description='"term" or "tier: term" with tier drug, diagnosis, symptom, anatomy or'
         " procedure.",
     )
-    severities: dict[Kind, Severity] = Field(
+    severities: dict[FindingKind, Severity] = Field(
         {},
         title="Severity of findings",
         description="Kind of clinical finding -> treatment, meaning or notable, where it is not the"

@@ -14,7 +14,7 @@ from whisper_retrain.clinical import (
     KINDS,
     SEVERITIES,
     Finding,
-    Kind,
+    FindingKind,
     Names,
     Severity,
     at_risk,
@@ -29,7 +29,7 @@ class SafetyFinding(Record):
 
     utterance: str
     """Id of the utterance."""
-    kind: Kind
+    kind: FindingKind
     """Of which kind."""
     severity: Severity
     """How grave, by the policy's table."""
@@ -43,7 +43,7 @@ class SafetyFinding(Record):
 class SafetyChange:
     """One kind of finding under both models."""
 
-    kind: Kind
+    kind: FindingKind
     """Which."""
     severity: Severity
     """How grave, by the policy's table."""
@@ -79,7 +79,7 @@ def compare_safety(
     champion: Sequence[Row],
     challenger: Sequence[Row],
     names: Names,
-    severities: Mapping[Kind, Severity],
+    severities: Mapping[FindingKind, Severity],
 ) -> Safety:
     """What the challenger newly gets wrong and what it puts right, kind by kind.
 
@@ -88,7 +88,7 @@ def compare_safety(
     found: Pair[Found] = Pair(
         champion=find_all(champion, names), challenger=find_all(challenger, names)
     )
-    risks: dict[Kind, int] = defaultdict(int)
+    risks: dict[FindingKind, int] = defaultdict(int)
     for row in champion:
         for kind in at_risk(row.reference, names):
             risks[kind] += 1
@@ -106,13 +106,15 @@ def find_all(rows: Sequence[Row], names: Names) -> Found:
     return {key: findings for key, findings in found.items() if findings}
 
 
-def _change(kind: Kind, found: Pair[Found], at_risk: int, severity: Severity) -> SafetyChange:
+def _change(
+    kind: FindingKind, found: Pair[Found], at_risk: int, severity: Severity
+) -> SafetyChange:
     old, now = _with_kind(found.champion, kind), _with_kind(found.challenger, kind)
     new, fixed = tuple(sorted(now - old)), tuple(sorted(old - now))
     return SafetyChange(kind, severity, at_risk, new, fixed, len(old), len(now))
 
 
-def _with_kind(found: Found, kind: Kind) -> set[str]:
+def _with_kind(found: Found, kind: FindingKind) -> set[str]:
     return {key for key, findings in found.items() if any(one.kind == kind for one in findings)}
 
 
@@ -120,7 +122,9 @@ def _hidden(rows: Sequence[Row], found: Found) -> int:
     return sum(row.id in found and not row.words.errors for row in rows)
 
 
-def _told(found: Pair[Found], severities: Mapping[Kind, Severity]) -> tuple[SafetyFinding, ...]:
+def _told(
+    found: Pair[Found], severities: Mapping[FindingKind, Severity]
+) -> tuple[SafetyFinding, ...]:
     told = [
         SafetyFinding(
             utterance=key,

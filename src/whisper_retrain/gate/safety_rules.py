@@ -9,7 +9,7 @@ from whisper_retrain.gate.rules import Contest
 from whisper_retrain.gate.safety import SafetyChange
 from whisper_retrain.gate.terms import HIGH_RISK, TermChange
 from whisper_retrain.gate.wording import listing
-from whisper_retrain.records import ProbeResult, RuleOutcome, Verdict
+from whisper_retrain.records import ProbeResult, RuleOutcome, RuleVerdict
 
 WEIGHT = {"treatment": "treatment", "meaning": "meaning", "notable": "nothing of weight"}
 """What a finding of a severity changes."""
@@ -50,7 +50,7 @@ def _safety_rule(change: SafetyChange, contest: Contest) -> RuleOutcome:
     allowed = max(1, int(policy.safety_share * change.at_risk))
     chance = sign_test(len(change.new), len(change.fixed))
     surely = more > 0 and chance < policy.guard_alpha / len(KINDS)
-    outcome: Verdict = "fail" if surely else "inconclusive" if more > allowed else "pass"
+    outcome: RuleVerdict = "fail" if surely else "inconclusive" if more > allowed else "pass"
     if change.severity == "notable" and outcome != "pass":
         outcome = "info"
     return RuleOutcome(

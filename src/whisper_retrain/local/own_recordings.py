@@ -8,7 +8,7 @@ from pathlib import PurePath
 from pydantic import Field
 
 from whisper_retrain.config import REPO_PATTERN, Config, DatasetSource
-from whisper_retrain.data.listed import Role
+from whisper_retrain.data.listed import ColumnRole
 
 NAMESPACE = "demo"
 """The embedded Hub's own user, who may publish there."""
@@ -21,7 +21,7 @@ class OwnRecordings(Config):
     """Where the recordings are; its columns are still to be guessed."""
     release: str = Field(pattern=REPO_PATTERN)
     """Hub repo to publish to."""
-    columns: dict[Role, str | None] = Field(default_factory=dict)
+    columns: dict[ColumnRole, str | None] = Field(default_factory=dict)
     """Columns that the person named; the others are guessed."""
     shadow: bool = False
     """Go on where nothing can be decided: train, score and report, and never promote."""

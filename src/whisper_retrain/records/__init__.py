@@ -24,7 +24,7 @@ from whisper_retrain.records.decision import (
     Outcome,
     Promotion,
     RuleOutcome,
-    Verdict,
+    RuleVerdict,
 )
 from whisper_retrain.records.evaluation import (
     Counts,
@@ -62,13 +62,13 @@ __all__ = [
     "Promotion",
     "Record",
     "RuleOutcome",
+    "RuleVerdict",
     "Score",
     "SourceRevision",
     "Split",
     "SplitState",
     "SplitSummary",
     "TrainingRun",
-    "Verdict",
     "canonical_json",
     "digest_of",
     "total",

@@ -9,7 +9,7 @@ from whisper_retrain.records.base import Record
 from whisper_retrain.records.evaluation import Interval
 
 Outcome = Literal["promote", "reject", "inconclusive"]
-Verdict = Literal["pass", "fail", "inconclusive", "info"]
+RuleVerdict = Literal["pass", "fail", "inconclusive", "info"]
 """What one rule says; `info` decides nothing."""
 
 
@@ -18,7 +18,7 @@ class RuleOutcome(Record):
 
     rule: str
     """Name of the rule, as in docs/gate.md."""
-    outcome: Verdict
+    outcome: RuleVerdict
     """`info` decides nothing."""
     figure: float | None
     """What was measured, in the rule's own unit; rates and differences are fractions."""

@@ -25,7 +25,7 @@ from whisper_retrain.records import Record, digest_of
 from whisper_retrain.whisper_constants import SAMPLING_RATE_HZ
 
 TIMEOUT_S = 1800
-Outcome = Literal["same", "alone", "bounded", "other"]
+TextOutcome = Literal["same", "alone", "bounded", "other"]
 
 
 class JudgedText(Record):
@@ -155,7 +155,7 @@ def _tried(trial: Trial, model: str, revision: str | None) -> dict[str, Any]:
     if trial.dictation and not long_text:
         raise ValueError("the dictation came back empty")
     odd = [one for one in trial.utterances if texts[one.id] != one.text]
-    outcomes: dict[str, Outcome] = {one.id: "same" for one in trial.utterances}
+    outcomes: dict[str, TextOutcome] = {one.id: "same" for one in trial.utterances}
     if odd:
         alone = _alone(trial.decoding, asr, model, revision)
         outcomes |= {one.id: _explained(alone, one, texts[one.id]) for one in odd}
@@ -195,7 +195,7 @@ def _alone(decoding: DecodingConfig, asr: Any, model: str, revision: str | None)
     return load_transcriber(Path(folder), published, asr.device.type)
 
 
-def _explained(alone: Any, judged: JudgedText, text: str) -> Outcome:
+def _explained(alone: Any, judged: JudgedText, text: str) -> TextOutcome:
     (transcript,) = alone.transcribe([read_mono(Path(judged.audio))])
     if transcript.text == text:
         return "alone"

@@ -38,7 +38,13 @@ from whisper_retrain.training.lora import add_adapters
 from whisper_retrain.training.optimization import Optimization
 from whisper_retrain.training.progress import Reporter
 from whisper_retrain.training.selection import Selection, select_weights
-from whisper_retrain.training.speech import Example, Labels, TrainingSpeech, Utterance, usable
+from whisper_retrain.training.speech import (
+    Example,
+    Labels,
+    TrainingSpeech,
+    TrainingUtterance,
+    usable,
+)
 from whisper_retrain.training.state import States
 from whisper_retrain.training.validation import Validator, quiet_transformers
 from whisper_retrain.training.weights import KeptWeights, set_weights
@@ -166,19 +172,19 @@ def _resume(
     return course
 
 
-def _spread(utterances: list[Utterance], at_most: int | None) -> list[Utterance]:
+def _spread(utterances: list[TrainingUtterance], at_most: int | None) -> list[TrainingUtterance]:
     """So many utterances, evenly spread over the split."""
     if at_most is None or len(utterances) <= at_most:
         return utterances
     return [utterances[index * len(utterances) // at_most] for index in range(at_most)]
 
 
-def _example(utterance: Utterance, labels: Labels, speech: TrainingSpeech) -> Example:
+def _example(utterance: TrainingUtterance, labels: Labels, speech: TrainingSpeech) -> Example:
     return Example(utterance.id, speech.audio(utterance), labels.ids(utterance.reference))
 
 
 def _loader(
-    chosen: list[Utterance], labels: Labels, config: TrainingConfig, speech: TrainingSpeech
+    chosen: list[TrainingUtterance], labels: Labels, config: TrainingConfig, speech: TrainingSpeech
 ) -> Callable[[int, StepPlan], Example]:
     def load(index: int, plan: StepPlan) -> Example:
         example = _example(chosen[index], labels, speech)

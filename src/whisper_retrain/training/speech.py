@@ -27,7 +27,7 @@ Wave = npt.NDArray[np.float32]
 logger = logging.getLogger(__name__)
 
 
-class Utterance(Protocol):
+class TrainingUtterance(Protocol):
     """What training needs to know of an utterance."""
 
     @property
@@ -38,18 +38,18 @@ class Utterance(Protocol):
     def duration_s(self) -> float: ...
 
 
-UtteranceT = TypeVar("UtteranceT", bound=Utterance)
+UtteranceT = TypeVar("UtteranceT", bound=TrainingUtterance)
 
 
 @dataclass(frozen=True)
 class TrainingSpeech:
     """What a training hears: two splits, and the way to their audio."""
 
-    train: Sequence[Utterance]
+    train: Sequence[TrainingUtterance]
     """To train on."""
-    validation: Sequence[Utterance]
+    validation: Sequence[TrainingUtterance]
     """To choose the checkpoint by."""
-    audio: Callable[[Utterance], Wave]
+    audio: Callable[[TrainingUtterance], Wave]
     """Utterance -> its samples, mono at 16 kHz."""
 
 
@@ -103,7 +103,7 @@ class Labels:
         text = " ".join(reference.split())
         return list(self.tokenizer(f" {text}", add_special_tokens=False).input_ids) if text else []
 
-    def fault(self, utterance: Utterance) -> str | None:
+    def fault(self, utterance: TrainingUtterance) -> str | None:
         """Why an utterance cannot be trained on, or None."""
         if not self.text_ids(utterance.reference):
             return "no label ids"

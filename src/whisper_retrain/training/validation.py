@@ -21,7 +21,14 @@ from whisper_retrain.normalizer import normalize
 from whisper_retrain.records import total
 from whisper_retrain.training.devices import Device, is_out_of_memory
 from whisper_retrain.training.model import WhisperLoss
-from whisper_retrain.training.speech import IGNORED, Example, Labels, Piece, Utterance, collate
+from whisper_retrain.training.speech import (
+    IGNORED,
+    Example,
+    Labels,
+    Piece,
+    TrainingUtterance,
+    collate,
+)
 
 logger = logging.getLogger(__name__)
 FEW_TOKENS = 8  # beside what speech of that length may hold: punctuation of a short word
@@ -71,8 +78,8 @@ class Validator:
 
     def __init__(
         self,
-        utterances: Sequence[Utterance],
-        load: Callable[[Utterance], Example],
+        utterances: Sequence[TrainingUtterance],
+        load: Callable[[TrainingUtterance], Example],
         labels: Labels,
         decoding: DecodingConfig,
         device: Device,
@@ -109,7 +116,9 @@ class Validator:
         wer = word_error_rate(references, all_hypotheses)
         return Validation(wer, summed / tokens, tuple(all_hypotheses))
 
-    def _batch(self, loss: WhisperLoss, batch: Sequence[Utterance], longest_s: float) -> _Batch:
+    def _batch(
+        self, loss: WhisperLoss, batch: Sequence[TrainingUtterance], longest_s: float
+    ) -> _Batch:
         """One batch; in halves when memory runs out."""
         try:
             return self._transcribed(loss, batch, longest_s)
@@ -131,7 +140,7 @@ class Validator:
         return first + second
 
     def _transcribed(
-        self, loss: WhisperLoss, batch: Sequence[Utterance], longest_s: float
+        self, loss: WhisperLoss, batch: Sequence[TrainingUtterance], longest_s: float
     ) -> _Batch:
         examples = [self._load(utterance) for utterance in batch]
         piece = collate(examples, self.labels, 0.0, full_context=True).to(self.device.torch)
