@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
@@ -21,6 +20,7 @@ import numpy as np
 import psutil
 import soundfile
 
+from deployments.terminal.watch import PeakMemory
 from tests.fixtures.app import Visitor
 from whisper_retrain.errors import InputError
 from whisper_retrain.local.demo.recording import record
@@ -29,28 +29,6 @@ from whisper_retrain.local.stack.processes import find
 from whisper_retrain.settings import load_settings
 
 SENTENCES = ("He was given amoxicillin for the left ear.", "I have felt dizzy since this morning.")
-LOOK_EVERY_S = 0.2
-
-
-class PeakMemory:
-    """The most resident memory of the service's process while the block lasts."""
-
-    def __init__(self, process: psutil.Process) -> None:
-        self._process, self._stop = process, threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self.bytes = 0
-
-    def __enter__(self) -> PeakMemory:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(LOOK_EVERY_S):
-            self.bytes = max(self.bytes, self._process.memory_info().rss)
 
 
 def main() -> None:
@@ -70,7 +48,7 @@ def measure(people: int) -> dict[str, float]:
     """Seconds, multiples and MiB by name."""
     process, recordings = service(), [wav(flac) for flac in record(TRAIN_SPEAKERS[0], SENTENCES)]
     resting_bytes = process.memory_info().rss
-    with PeakMemory(process) as memory:
+    with PeakMemory(lambda: process.memory_info().rss) as memory:
         first_s = wait_s(recordings[0])
         alone_s = min(wait_s(recordings[0]) for _ in range(3))
         with ThreadPoolExecutor(people) as pool:

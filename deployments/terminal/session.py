@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from deployments.terminal.summary import (
 )
 from deployments.terminal.watch import (
     PeakMemory,
+    family_bytes,
     follow,
     subflow_runs,
     trigger,
@@ -124,7 +126,8 @@ def session() -> Iterator[Session]:
     console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, record=True)
     local_dir = settings().local_dir.absolute()
     started_s = time.monotonic()
-    with PeakMemory(local_dir) as memory, get_client(sync_client=True) as client:
+    measure_bytes = partial(family_bytes, local_dir)
+    with PeakMemory(measure_bytes) as memory, get_client(sync_client=True) as client:
         yield Session(console, client, memory, local_dir, started_s)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -128,10 +129,10 @@ def wait_for_notification(file: Path, notification_id: str, console: Console) ->
 
 
 class PeakMemory:
-    """Watches from a thread how much memory the stack, its flow runs and this process take."""
+    """The most memory that was measured, once a second from a thread, while the block lasts."""
 
-    def __init__(self, local_dir: Path) -> None:
-        self._stack = str(Layout(local_dir).dir)
+    def __init__(self, measure_bytes: Callable[[], int]) -> None:
+        self._measure_bytes = measure_bytes
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.bytes = 0
@@ -146,8 +147,14 @@ class PeakMemory:
 
     def _watch(self) -> None:
         while not self._stop.wait(1.0):
-            family = [psutil.Process(), *(found.process for found in find(self._stack))]
-            self.bytes = max(self.bytes, sum(_rss_bytes(process) for process in family))
+            self.bytes = max(self.bytes, self._measure_bytes())
+
+
+def family_bytes(local_dir: Path) -> int:
+    """What the stack, its flow runs and this process take."""
+    stack = str(Layout(local_dir).dir)
+    family = [psutil.Process(), *(found.process for found in find(stack))]
+    return sum(_rss_bytes(process) for process in family)
 
 
 def _rss_bytes(process: psutil.Process) -> int:

@@ -9,6 +9,7 @@ import io
 import wave
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from tests.fixtures.hub import HubServer
 from tests.fixtures.s3 import S3Server
 from whisper_retrain.app.accounts import read_accounts, save_account
 from whisper_retrain.app.correction_store import LISTING, PREFIX
+from whisper_retrain.app.corrections import Role
 from whisper_retrain.app.server import AppConfig, build_services
 from whisper_retrain.app.uploads import MOST_BYTES, REMEDIES
 from whisper_retrain.edges.hub import HubClient
@@ -78,9 +80,10 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def accounts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("accounts") / "accounts.toml"
-    for name, role in (("lia", "listener"), ("ada", "author"), ("bob", "author")):
-        save_account(path, name, role, PASSWORD)  # type: ignore[arg-type]
-    save_account(path, "rex", "reviewer", PASSWORD)
+    people: dict[str, Role] = {"lia": "listener", "ada": "author", "bob": "author"}
+    people["rex"] = "reviewer"
+    for name, role in people.items():
+        save_account(path, name, role, PASSWORD)
     return path
 
 
@@ -311,7 +314,7 @@ def test_an_address_that_others_reach_demands_accounts(
     hub_server: HubServer, s3_server: S3Server, tmp_path: Path, setting: dict[str, str]
 ) -> None:
     """Behind a proxy too: everybody comes from its machine."""
-    config = AppConfig(cache_dir=tmp_path, **setting)  # type: ignore[arg-type]
+    config = replace(AppConfig(cache_dir=tmp_path), **setting)
     with pytest.raises(InputError, match="demands accounts"):
         build_services(config, s3_server.store(), HubClient(hub_server.endpoint))
 

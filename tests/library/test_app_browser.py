@@ -6,8 +6,6 @@ Full Chromium with a file for a microphone, real S3, a real Hub, the real Whispe
 from __future__ import annotations
 
 import io
-import os
-import shutil
 import subprocess
 import tarfile
 import time
@@ -25,6 +23,7 @@ from tests.fixtures.champions import SCRIPT, a_history, checkpoint_of, with_corr
 from tests.fixtures.evaluation import tiny_whisper
 from tests.fixtures.hub import HubServer
 from tests.fixtures.s3 import S3Server
+from tests.fixtures.tools import lacking, need
 from whisper_retrain.app.champions import read_history
 from whisper_retrain.config import DatasetConfig, DecodingConfig
 from whisper_retrain.data.refresh import refresh_dataset
@@ -117,14 +116,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory, spoken: Path) -> Iterator[
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """axe-core's source, fetched by npm; in CI it must be there, elsewhere it may be skipped."""
-    missing = pytest.fail if os.environ.get("CI") else pytest.skip
-    if shutil.which("npm") is None:
-        missing(f"no npm on the PATH: {AXE} can't be fetched")
+    need("npm", f"{AXE} can't be fetched")
     folder = tmp_path_factory.mktemp("axe")
     fetch = ["npm", "pack", AXE, "--silent", "--pack-destination", str(folder)]
     done = subprocess.run(fetch, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode != 0:
-        missing(f"npm can't fetch {AXE}: {done.stderr[-200:]}")
+        lacking(f"npm can't fetch {AXE}: {done.stderr[-200:]}")
     with tarfile.open(next(folder.glob("*.tgz"))) as archive:
         file = archive.extractfile("package/axe.min.js")
         assert file is not None

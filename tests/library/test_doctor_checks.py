@@ -33,7 +33,7 @@ from whisper_retrain.config import (
 )
 from whisper_retrain.doctor import CheckResult, CheckScope, machine, require, run_checks
 from whisper_retrain.doctor.services import clock
-from whisper_retrain.edges.hub import HubClient, Kind
+from whisper_retrain.edges.hub import HubClient, RepoKind
 from whisper_retrain.errors import InputError, TransientError
 from whisper_retrain.settings import Settings
 
@@ -75,7 +75,7 @@ def services(
     return Settings(store=f"s3://{bucket}/prefix", cache_dir=tmp_path / "cache")
 
 
-def published(server: HubServer, files: dict[str, bytes], kind: Kind = "model") -> str:
+def published(server: HubServer, files: dict[str, bytes], kind: RepoKind = "model") -> str:
     """A new public repo with files."""
     hub, repo = HubClient(server.endpoint, server.token), server.new_repo(kind)
     hub.commit(repo, files, "files", hub.head(repo, kind), kind)

@@ -6,51 +6,39 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from prefect.settings import (
-    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
-    PREFECT_LOCAL_STORAGE_PATH,
-    PREFECT_LOGGING_TO_API_ENABLED,
-    PREFECT_SERVER_ANALYTICS_ENABLED,
-    PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_ENABLED,
-    PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED,
-    PREFECT_SERVER_SERVICES_FOREMAN_ENABLED,
-    PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED,
-    PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_ENABLED,
-    PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED,
-    PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED,
-    PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED,
-    temporary_settings,
-)
+from prefect import settings as prefect_settings
+from prefect.settings import temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
 from whisper_retrain.edges.store import S3Store
+
+IDLE = (
+    *("ANALYTICS", "SERVICES_CANCELLATION_CLEANUP", "SERVICES_EVENT_PERSISTER", "SERVICES_FOREMAN"),
+    *("SERVICES_LATE_RUNS", "SERVICES_PAUSE_EXPIRATIONS", "SERVICES_SCHEDULER"),
+    *("SERVICES_TASK_RUN_RECORDER", "SERVICES_TRIGGERS"),
+)
+"""What no test asks of the server: each write to SQLite that meets another waits two seconds."""
+
+
+def setting(name: str) -> Any:
+    """Prefect's setting of a name; an unknown one is an error."""
+    return getattr(prefect_settings, f"PREFECT_{name}")
 
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A real server in a process of its own; results of tests never reach a person's storage."""
-    settings: dict[Any, Any] = {
-        PREFECT_LOCAL_STORAGE_PATH: tmp_path_factory.mktemp("prefect-results"),
+    idle = {setting(f"SERVER_{name}_ENABLED"): False for name in IDLE}
+    ours = {
+        setting("LOCAL_STORAGE_PATH"): tmp_path_factory.mktemp("prefect-results"),
         # The heartbeat thread makes every flow run a second longer.
-        PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
-        PREFECT_LOGGING_TO_API_ENABLED: False,
-    }
-    # Nothing here asks for these, and each write to SQLite that meets another waits two seconds.
-    idle = {
-        PREFECT_SERVER_ANALYTICS_ENABLED,
-        PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_ENABLED,
-        PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED,
-        PREFECT_SERVER_SERVICES_FOREMAN_ENABLED,
-        PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED,
-        PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_ENABLED,
-        PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED,
-        PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED,
-        PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED,
+        setting("FLOWS_HEARTBEAT_FREQUENCY"): None,
+        setting("LOGGING_TO_API_ENABLED"): False,
     }
     with (
-        temporary_settings(settings | dict.fromkeys(idle, False)),
+        temporary_settings(idle),
         prefect_test_harness(server_startup_timeout=240),
-        temporary_settings(settings),
+        temporary_settings(ours),
     ):
         yield
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from flows.rollback import rollback
 from tests.fixtures.chain import DECODING, DEMANDING, LEARNS, LENIENT, UNSURE, Chain, spoken_rows
 from tests.fixtures.keys import rows_of
 from tests.fixtures.recordings import encoded, tone, write_folder
+from tests.fixtures.tools import need
 from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.errors import ConflictError
 from whisper_retrain.history.retrainings import Retraining, latest_retraining
@@ -173,8 +173,7 @@ def test_a_better_challenger_is_published_before_anybody_is_told(chain: Chain, d
 
 
 def test_the_readmes_lines_use_the_champion(chain: Chain, died: Ran, tmp_path: Path) -> None:
-    if shutil.which("ffmpeg") is None:
-        pytest.skip("no ffmpeg: with it the pipeline reads files")
+    need("ffmpeg", "with it the pipeline reads files")
     for name, seconds in (("note.wav", 3), ("dictation.wav", 75)):
         (tmp_path / name).write_bytes(encoded(tone(1, seconds)))
     readme = (Path(__file__).parents[2] / "README.md").read_text()

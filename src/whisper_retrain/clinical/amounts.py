@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from decimal import Decimal
 
 from whisper_retrain.clinical.english import English, Unit
@@ -58,7 +57,7 @@ def _with_unit(found: list[Token], token: Token, unit: Unit, words: English) -> 
     text = f"{last.text} {token.text}" if last else token.text
     free = token.value not in words.after_number
     if last and _is_measured(last, unit):
-        return [*before, replace(last, text=text), *_scale(token)]
+        return [*before, last._replace(text=text), *_scale(token)]
     if last and last.kind == "number":
         amount = Token("quantity", _amount(last.value, unit), text)
         return [*_spread_over_range([*before, amount], unit), *_scale(token)]

@@ -109,6 +109,7 @@ def _paired(lost: list[Fact], added: list[Fact]) -> Iterator[Finding]:
         if other:
             left.remove(fact)
             right.remove(other)
+            # "20/20" and 2020 are spoken alike.
             if fact.token.key.replace("/", "") != other.token.key.replace("/", ""):
                 yield _difference(fact, other)
     for fact in left:

@@ -12,7 +12,7 @@ from whisper_retrain.clinical.english import english
 def reversed_stem(word: str) -> str | None:
     """The stem of a word that a prefix turns round: unstable -> stable, nontender -> tender."""
     for prefix, stems in english().reversing.items():
-        if not prefix or not word.startswith(prefix):
+        if not word.startswith(prefix):
             continue
         stem = word.removeprefix(prefix)
         if stems == {"*"} and len(stem) > 3 and stem not in ("sense", "chalant", "etheless"):

@@ -7,25 +7,22 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _VULGAR = {"½": " 1/2", "¼": " 1/4", "¾": " 3/4", "⅓": " 1/3", "⅔": " 2/3", "⅛": " 1/8"}
-_PLAIN = str.maketrans(
-    {"’": "'", "‘": "'", "`": "'", "−": "-", "–": "-", "—": " ", "×": "x", "ƒ": "f"}
-)
+_PLAIN = str.maketrans({"’": "'", "‘": "'", "`": "'", "−": "-", "–": "-", "—": " ", "×": "x"})
 _TOKEN = re.compile(
     r"(?P<dotted>(?<![^\W\d_])(?:[^\W\d_]\.){2,}(?:[^\W\d_](?![^\W\d_]))?)"
     r"|(?P<clock>\d{1,2}:\d{2}(?!\d))"
-    r"|(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d*\.\d+|\d+)(?P<ordinal>st|nd|rd|th)?(?![^\W\d_]*\d?st\b)"
+    r"|(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d*\.\d+|\d+)(?:st|nd|rd|th)?"
     r"|(?P<word>[^\W\d_]+(?:'[^\W\d_]+)*)"
     r"|(?P<sign>[<>≤≥/+%°-])"
     r"|(?P<stop>[.,;:!?]+)"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A piece of a text with its meaning; two tokens are the same when kind and value are."""
+class Token(NamedTuple):
+    """A piece of a text with its meaning. A tuple, since a text makes many of them."""
 
     kind: str
     """What it is: word, number, quantity, cue, side, frequency, ..."""
@@ -80,10 +77,6 @@ def _hyphen(match: re.Match[str], text: str, glued: bool, before: list[Token]) -
     number = follows[:1].isdigit() or (follows[:1] == "." and follows[1:].isdigit())
     if not number:
         return []
-    if (
-        before
-        and before[-1].kind == "number"
-        and (glued or text[match.end() - 2 : match.start()] == " ")
-    ):
+    if before and before[-1].kind == "number":
         return [Token("word", "to", "-")]
     return [] if glued else [Token("word", "minus", "-")]

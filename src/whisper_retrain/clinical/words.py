@@ -79,14 +79,10 @@ def word_findings(lost: Sequence[Token], added: Sequence[Token], names: Names) -
 
 def passage_findings(lost: Sequence[Token], added: Sequence[Token]) -> Iterator[Finding]:
     """A passage that was left out, or written without having been said."""
-    for kind, passage, instead in (("omission", lost, added), ("addition", added, lost)):
-        if not instead and sum(map(is_content, passage)) >= PASSAGE:
-            text = " ".join(token.text for token in passage)
-            yield (
-                Finding("omission", text, "")
-                if kind == "omission"
-                else Finding("addition", "", text)
-            )
+    if not added and sum(map(is_content, lost)) >= PASSAGE:
+        yield Finding("omission", " ".join(token.text for token in lost), "")
+    if not lost and sum(map(is_content, added)) >= PASSAGE:
+        yield Finding("addition", "", " ".join(token.text for token in added))
 
 
 def _weighty(lost: Sequence[Token], added: Sequence[Token]) -> Iterator[Finding]:

@@ -11,9 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-RowT = TypeVar("RowT")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+RowT = TypeVar("RowT", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,7 @@ def open_parquet(data: bytes | Path) -> Any:
 
 def from_table(table: Any, kind: type[RowT]) -> list[RowT]:
     """Rows of one dataclass from an Arrow table."""
-    names = [f.name for f in fields(kind)]  # type: ignore[arg-type]  # every RowT is a dataclass
+    names = [f.name for f in fields(kind)]
     return list(map(kind, *(table.column(name).to_pylist() for name in names)))
 
 

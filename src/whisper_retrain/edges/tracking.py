@@ -64,6 +64,7 @@ class WandbTracker:
             os.environ.setdefault(variable, str(directory))
         has_key = bool(os.environ.get("WANDB_API_KEY"))
         mode = os.environ.get("WANDB_MODE") or ("online" if has_key else "offline")
+        os.environ["WANDB_MODE"] = mode  # W&B reads it, and says so itself of a word that is none
         self._shown = mode == "online"
         self._run = wandb.init(
             project=project,
@@ -72,7 +73,6 @@ class WandbTracker:
             resume="allow" if resume_id and mode == "online" else None,
             config=dict(config),
             dir=str(directory),
-            mode=mode,  # type: ignore[arg-type]  # of any other word W&B says so itself
             settings=wandb.Settings(silent=True, console="off", disable_git=True),
         )
 
