@@ -17,7 +17,8 @@ BLOCK = re.compile(
 
 def with_output(page: str, output: str, local_dir: Path) -> str:
     """The page with this output in its marked block; the stack's folder is shortened to `…`."""
-    text = output.strip().replace(str(local_dir), f"…/{local_dir.name}") + "\n"
+    lines = output.strip().replace(str(local_dir), f"…/{local_dir.name}").splitlines()
+    text = "".join(f"{line.rstrip()}\n" for line in lines)
     found, count = BLOCK.subn(lambda _: text, page)
     if count != 1:
         raise InputError(

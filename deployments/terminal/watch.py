@@ -113,15 +113,13 @@ class _LogPrinter:
 
 def wait_for_notification(file: Path, notification_id: str, console: Console) -> dict[str, Any]:
     """The notification as the stack's receiver got it; TimeoutError when none came."""
-    waited_s = 0.0
-    while waited_s < NOTIFICATION_LIMIT_S:
-        for line in file.read_text("utf-8").splitlines() if file.exists() else []:
-            if notification_id in line:
-                return dict(json.loads(line))
-        if waited_s % 5 == 0:
-            console.print(f"waiting for the notification, {waited_s:.0f} s so far", style="dim")
-        time.sleep(POLL_S)
-        waited_s += POLL_S
+    end_s = time.monotonic() + NOTIFICATION_LIMIT_S
+    with console.status("waiting for the notification"):
+        while time.monotonic() < end_s:
+            for line in file.read_text("utf-8").splitlines() if file.exists() else []:
+                if notification_id in line:
+                    return dict(json.loads(line))
+            time.sleep(POLL_S)
     raise TimeoutError(
         f"no notification {notification_id} in {file} after {NOTIFICATION_LIMIT_S:.0f} s; "
         "see the flow runs of notify/outbox"
