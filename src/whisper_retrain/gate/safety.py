@@ -109,9 +109,17 @@ def find_all(rows: Sequence[Row], names: Names) -> Found:
 def _change(
     kind: FindingKind, found: Pair[Found], at_risk: int, severity: Severity
 ) -> SafetyChange:
-    old, now = _with_kind(found.champion, kind), _with_kind(found.challenger, kind)
-    new, fixed = tuple(sorted(now - old)), tuple(sorted(old - now))
-    return SafetyChange(kind, severity, at_risk, new, fixed, len(old), len(now))
+    champion = _with_kind(found.champion, kind)
+    challenger = _with_kind(found.challenger, kind)
+    return SafetyChange(
+        kind=kind,
+        severity=severity,
+        at_risk=at_risk,
+        new=tuple(sorted(challenger - champion)),
+        fixed=tuple(sorted(champion - challenger)),
+        champion=len(champion),
+        challenger=len(challenger),
+    )
 
 
 def _with_kind(found: Found, kind: FindingKind) -> set[str]:

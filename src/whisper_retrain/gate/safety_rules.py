@@ -13,7 +13,7 @@ from whisper_retrain.records import ProbeResult, RuleOutcome, RuleVerdict
 
 WEIGHT = {"treatment": "treatment", "meaning": "meaning", "notable": "nothing of weight"}
 """What a finding of a severity changes."""
-RIGHT_BEFORE, RIGHT_NOW = 0.9, 0.5
+RIGHT_UNDER_CHAMPION, RIGHT_UNDER_CHALLENGER = 0.9, 0.5
 """A term is broken that was right in so many cases and is right in no more than so many."""
 KIND_INCREASE = 0.5
 """Share of one kind of probe newly hallucinated that rejects on its own."""
@@ -107,23 +107,27 @@ def _chance(change: TermChange) -> float:
 
 def _is_broken(change: TermChange) -> bool:
     return (
-        change.champion >= RIGHT_BEFORE * change.occurrences
-        and change.challenger <= RIGHT_NOW * change.occurrences
+        change.champion >= RIGHT_UNDER_CHAMPION * change.occurrences
+        and change.challenger <= RIGHT_UNDER_CHALLENGER * change.occurrences
     )
 
 
 def hallucination(contest: Contest) -> list[RuleOutcome]:
     """On the probes, hardly more text than the champion puts out."""
-    before = contest.champion.report.probes
-    after = contest.challenger.report.probes
-    if not before or not after:
+    champion = contest.champion.report.probes
+    challenger = contest.challenger.report.probes
+    if not champion or not challenger:
         return []
-    kinds = sorted(before.keys() & after.keys())
-    grown = [kind for kind in kinds if _share(after[kind]) - _share(before[kind]) >= KIND_INCREASE]
-    count = sum(after[kind].utterances for kind in kinds)
-    more = sum(after[kind].hallucinated - before[kind].hallucinated for kind in kinds) / count
+    kinds = sorted(champion.keys() & challenger.keys())
+    grown = [
+        kind for kind in kinds if _share(challenger[kind]) - _share(champion[kind]) >= KIND_INCREASE
+    ]
+    count = sum(challenger[kind].utterances for kind in kinds)
+    more = (
+        sum(challenger[kind].hallucinated - champion[kind].hallucinated for kind in kinds) / count
+    )
     words = sum(
-        (after[kind].mean_words - before[kind].mean_words) * after[kind].utterances
+        (challenger[kind].mean_words - champion[kind].mean_words) * challenger[kind].utterances
         for kind in kinds
     )
     bad = grown or more > contest.policy.probe_margin or words / count > WORDS_INCREASE
