@@ -32,6 +32,7 @@ from whisper_retrain.training.model import (
     mend_generation_config,
 )
 from whisper_retrain.training.optimization import Prepared
+from whisper_retrain.training.schedule import schedule_of
 from whisper_retrain.training.speech import Example, Labels, TrainingSpeech, collate, prefetched
 from whisper_retrain.whisper_constants import SAMPLING_RATE_HZ
 
@@ -68,7 +69,7 @@ class Order:
         fields: dict[str, Any] = {
             "max_steps": self.steps,
             "batch_size": self.batch_size,
-            "warmup_steps": self.warmup_steps,
+            "warmup_share": self.warmup_steps / self.steps,
             "seed": self.seed,
         }
         return TrainingConfig(**fields, **dict(self.settings))
@@ -201,7 +202,6 @@ def train_ours(order: Order, model: Any, labels: Labels, speech: TrainingSpeech)
     """Our recipe: the engine's own step on the engine's own plan."""
     device = Device("auto", force_cpu=order.device == "cpu")
     config = order.config
-    optimization = optimization_for(model, labels, config, device)
     plan = BatchPlan(
         tuple(u.duration_s for u in speech.train),
         config.batch_size,
@@ -209,6 +209,8 @@ def train_ours(order: Order, model: Any, labels: Labels, speech: TrainingSpeech)
         config.bucket_batches,
         config.full_context_share,
     )
+    schedule = schedule_of(config, plan.steps_per_epoch)
+    optimization = optimization_for(model, labels, config, schedule, device)
 
     def load(step: Any) -> Prepared:
         chosen = [speech.train[index] for index in step.indices]
@@ -217,7 +219,7 @@ def train_ours(order: Order, model: Any, labels: Labels, speech: TrainingSpeech)
 
     clock, flop = Clock(device.torch, order.skip_steps), 0.0
     clock.start()
-    for prepared in prefetched((plan.at(s) for s in range(config.max_steps)), load):
+    for prepared in prefetched((plan.at(s) for s in range(schedule.steps)), load):
         result = optimization.step(prepared)
         flop += result.flop if clock.steps >= order.skip_steps else 0.0
         clock.tick(result.audio_s)

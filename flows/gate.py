@@ -93,7 +93,7 @@ def gate(
         differences=judged.differences,
     )
     publish_evaluation_note(evidence)
-    publish_decision_note(evidence)
+    publish_decision_note(evidence, release)
     return evidence
 
 

@@ -25,6 +25,8 @@ from tasks.policies import LOOKUP
 from tasks.services import cache_dir, hub, recordings, report_address, store
 from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.data.report import dataset_table, write_dataset_report
+from whisper_retrain.history.learning import advice
+from whisper_retrain.history.retrainings import finished_retrainings
 from whisper_retrain.records import Artifact, DatasetRevision, Promotion, TrainingRun
 from whisper_retrain.release.evidence import Evidence, ReleaseJob, report_key
 from whisper_retrain.release.measured import differences_of, evaluations_of
@@ -81,9 +83,10 @@ def publish_evaluation_note(evidence: Evidence) -> None:
 
 
 @task(task_run_name="decision", cache_policy=NO_CACHE)
-def publish_decision_note(evidence: Evidence) -> None:
-    """The decision with its reasons."""
-    markdown = decision_markdown(evidence, differences_of(store(), evidence))
+def publish_decision_note(evidence: Evidence, release: ReleaseConfig) -> None:
+    """The decision with its reasons, and of a rejection what might help."""
+    lines = advice(evidence, finished_retrainings(store(), release))
+    markdown = decision_markdown(evidence, differences_of(store(), evidence), advice=lines)
     create_markdown_artifact(markdown, key="decision", description="What the gate decided, and why")
 
 
@@ -138,7 +141,9 @@ class TrainingProgressNote:
 
     def finish(self, run: TrainingRun) -> None:
         """The training has ended."""
-        self._show(100.0, f"{run.steps} steps, validation WER {run.validation_wer:.2%}")
+        passes = f", each utterance {run.passes:.1f} times" if run.passes else ""
+        text = f"{run.steps} steps{passes}, validation WER {run.validation_wer:.2%}"
+        self._show(100.0, text)
 
     def _show(self, percent: float, text: str) -> None:
         if self._artifact is None:

@@ -14,6 +14,8 @@ from tasks.services import cache_dir, hub, recordings, report_address, store
 from whisper_retrain.config import ReleaseConfig
 from whisper_retrain.edges.clock import SystemClock
 from whisper_retrain.evaluation.jobs import load_evaluation
+from whisper_retrain.history.learning import advice
+from whisper_retrain.history.retrainings import finished_retrainings
 from whisper_retrain.records import Promotion
 from whisper_retrain.release import outbox, promotion, rollback
 from whisper_retrain.release.evidence import Evidence, ReleaseJob
@@ -70,6 +72,7 @@ def queue_rejection(evidence: Evidence, release: ReleaseConfig) -> None:
         evidence.scores_of(evidence.against),
         SystemClock().now(),
         {"report": report_address(job)},
+        advice(evidence, finished_retrainings(store(), release)),
     )
     outbox.enqueue(store(), notification)
 

@@ -166,15 +166,29 @@ class BaseModelConfig(Config):
 class TrainingConfig(Config):
     """How to fine-tune."""
 
-    max_steps: int = Field(500, title="Optimizer steps", ge=1, le=1_000_000)
+    epochs: float | None = Field(
+        None,
+        title="Epochs",
+        description="How often each utterance is seen at most; patience mostly ends it before. "
+        "None: 6, or what the optimizer steps come to.",
+        gt=0,
+        le=1000,
+    )
+    max_steps: int | None = Field(
+        None,
+        title="Optimizer steps at most",
+        description="A bound on the epochs; without epochs, the number of steps.",
+        ge=1,
+        le=1_000_000,
+    )
     batch_size: int = Field(
         32, title="Effective batch (utterances)", description="Per step, over all.", ge=1, le=4096
     )
     learning_rate: float | None = Field(
         None, title="Peak learning rate", description="None: by model size.", gt=0, lt=1
     )
-    warmup_steps: int = Field(50, title="Warm-up (steps)", ge=0)
-    eval_steps: int = Field(100, title="Validate every (steps)", ge=1)
+    warmup_share: float = Field(0.1, title="Warm-up (share of the steps)", ge=0, lt=1)
+    eval_share: float = Field(0.1, title="Validate every (share of the steps)", gt=0, le=1)
     patience: int = Field(
         3, title="Patience", description="Validations without a better WER until it stops.", ge=1
     )

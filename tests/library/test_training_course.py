@@ -6,10 +6,13 @@ import pytest
 
 from whisper_retrain.config import TrainingConfig
 from whisper_retrain.training.course import Course
+from whisper_retrain.training.schedule import Schedule
+
+SCHEDULE = Schedule(steps=100, warmup_steps=10, eval_steps=10)
 
 
 def config(**changes: object) -> TrainingConfig:
-    return TrainingConfig(**{"max_steps": 100, "eval_steps": 10, "patience": 2, **changes})
+    return TrainingConfig(**{"patience": 2, **changes})
 
 
 def after(*wers: float, step: int | None = None) -> Course:
@@ -38,18 +41,18 @@ def test_patience_counts_validations_without_a_better_wer() -> None:
 
 
 def test_the_last_step_is_always_validated() -> None:
-    assert after(0.3, step=100).validation_is_due(config())
-    assert Course(step=37).validation_is_due(config(max_steps=37))
-    assert not Course(step=37).validation_is_due(config())
+    assert after(0.3, step=100).validation_is_due(config(), SCHEDULE)
+    assert Course(step=37).validation_is_due(config(), Schedule(37, 4, 10))
+    assert not Course(step=37).validation_is_due(config(), SCHEDULE)
 
 
 def test_a_step_is_validated_once() -> None:
-    assert not after(0.3).validation_is_due(config())
+    assert not after(0.3).validation_is_due(config(), SCHEDULE)
 
 
 def test_the_base_model_is_validated_if_asked_for() -> None:
-    assert Course().validation_is_due(config())
-    assert not Course().validation_is_due(config(validate_base=False))
+    assert Course().validation_is_due(config(), SCHEDULE)
+    assert not Course().validation_is_due(config(validate_base=False), SCHEDULE)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +66,7 @@ def test_the_best_and_what_may_be_averaged_are_kept(average: str, wanted: list[i
 
 def test_the_time_left_counts_steps_and_validations() -> None:
     course = Course(step=60, training_s=120.0)
-    assert course.eta_s(config(), validation_s=5.0) == 40 * 2.0 + 4 * 5.0
+    assert course.eta_s(SCHEDULE, validation_s=5.0) == 40 * 2.0 + 4 * 5.0
 
 
 def test_a_course_survives_its_way_through_json() -> None:

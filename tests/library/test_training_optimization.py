@@ -17,6 +17,7 @@ from whisper_retrain.training.devices import Device
 from whisper_retrain.training.fine_tuning import optimization_for
 from whisper_retrain.training.model import labels_for, load_model
 from whisper_retrain.training.optimization import Optimization, learning_rate
+from whisper_retrain.training.schedule import schedule_of
 from whisper_retrain.training.speech import Example
 
 UTTERANCES = spoken(8)
@@ -32,7 +33,10 @@ def optimization(base: Path, **changes: Any) -> Optimization:
     config = TrainingConfig(**{**QUICK.model_dump(), "precision": "float32", **changes})
     model = load_model(base)
     labels = labels_for(model, base, DecodingConfig())
-    return optimization_for(model, labels, config, Device(config.precision, force_cpu=True))
+    schedule = schedule_of(config, steps_per_epoch=1)
+    return optimization_for(
+        model, labels, config, schedule, Device(config.precision, force_cpu=True)
+    )
 
 
 def examples(one: Optimization) -> list[Example]:
@@ -175,4 +179,4 @@ def test_adapters_are_all_that_lora_trains(base: Path) -> None:
 
 @pytest.mark.parametrize(("step", "rate"), [(0, 0.25), (3, 1.0), (4, 1.0), (9, 0.5), (13, 0.1)])
 def test_the_learning_rate_rises_and_falls_in_straight_lines(step: int, rate: float) -> None:
-    assert learning_rate(step, 1.0, warmup_steps=4, max_steps=14) == pytest.approx(rate)
+    assert learning_rate(step, 1.0, warmup_steps=4, steps=14) == pytest.approx(rate)

@@ -102,7 +102,7 @@ def test_the_parent_hears_of_every_phase_and_gets_the_record(launcher: Launcher)
 
 
 def test_a_cancelled_flow_run_leaves_a_state_and_no_orphan(launcher: Launcher) -> None:
-    job = launcher.job(max_steps=3000, eval_steps=3000)
+    job = launcher.job(max_steps=3000, eval_share=1)
     with pytest.raises(CancelledError):
         launcher.run(job, listen=cancel_at(1))
     assert children() == []
@@ -138,7 +138,7 @@ def test_the_wandb_project_is_that_of_the_settings(
 
 @pytest.mark.slow
 def test_a_deadline_ends_training_with_its_state_saved(launcher: Launcher) -> None:
-    endless = {"max_steps": 100_000, "eval_steps": 100_000, "state_interval_s": 1.0}
+    endless = {"max_steps": 100_000, "eval_share": 1, "state_interval_s": 1.0}
     with pytest.raises(errors.PermanentError, match=r"deadline.*at most 20 s"):
         launcher.run(launcher.job(**endless, deadline_s=20))
     assert children() == []
@@ -150,7 +150,7 @@ def test_a_deadline_ends_training_with_its_state_saved(launcher: Launcher) -> No
 def test_kill_9_at_any_moment_and_a_rerun_elsewhere_end_with_the_same_bits(
     launcher: Launcher,
 ) -> None:
-    changes = {"max_steps": 40, "eval_steps": 10, "batch_size": 8, "state_interval_s": 0.05}
+    changes = {"max_steps": 40, "eval_share": 0.25, "batch_size": 8, "state_interval_s": 0.05}
     wanted = launcher.run(launcher.job(**changes), "uninterrupted")
     # Another dataset folder and bucket, the same content: the same job.
     store = S3Store(f"{launcher.store.location}/again", launcher.store._client)
@@ -177,7 +177,7 @@ def test_kill_9_at_any_moment_and_a_rerun_elsewhere_end_with_the_same_bits(
 @pytest.mark.slow
 def test_two_processes_learn_as_one_does(launcher: Launcher) -> None:
     # 30 s for every piece, so that one cut or another has the same context.
-    changes = {"max_steps": 8, "eval_steps": 4, "full_context_share": 1.0, "batch_size": 6}
+    changes = {"max_steps": 8, "eval_share": 0.5, "full_context_share": 1.0, "batch_size": 6}
     one = launcher.run(launcher.job(**changes), "one")
     other_store = S3Store(f"{launcher.store.location}/two", launcher.store._client)
     pair = Launcher(other_store, launcher.base, launcher.folder / "two")
@@ -191,7 +191,7 @@ def test_two_processes_learn_as_one_does(launcher: Launcher) -> None:
 
 @pytest.mark.slow
 def test_two_processes_are_cancelled_and_resume(launcher: Launcher) -> None:
-    job = launcher.job(max_steps=400, eval_steps=200, processes=2)
+    job = launcher.job(max_steps=400, eval_share=0.5, processes=2)
     with pytest.raises(CancelledError):
         launcher.run(job, listen=cancel_at(1))
     assert children() == []
@@ -199,7 +199,7 @@ def test_two_processes_are_cancelled_and_resume(launcher: Launcher) -> None:
 
 
 def test_the_child_is_told_to_stop_when_its_parent_is_killed(launcher: Launcher) -> None:
-    job = launcher.job(max_steps=100_000, eval_steps=100_000)
+    job = launcher.job(max_steps=100_000, eval_share=1)
     (launcher.folder / "job.json").write_text(job.model_dump_json())
     script = (
         "import sys; from pathlib import Path;"

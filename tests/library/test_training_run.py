@@ -128,7 +128,7 @@ assert not any(name.startswith("whisper_retrain") for name in sys.modules)
 
 
 def test_training_lowers_the_loss(rig: Rig) -> None:
-    run = rig.train(rig.job(max_steps=60, eval_steps=60, warmup_steps=5))
+    run = rig.train(rig.job(max_steps=60, eval_share=1, warmup_share=0.1))
     losses = [p.loss for p in run.curve if p.loss is not None]
     assert losses[-1] < 0.8 * losses[0]
 
@@ -140,7 +140,7 @@ def test_the_step_with_the_best_wer_is_kept_whatever_comes_after(
     monkeypatch.setattr(
         "whisper_retrain.training.validation.word_error_rate", lambda *_: next(wers)
     )
-    run = rig.train(rig.job(eval_steps=2))
+    run = rig.train(rig.job(eval_share=1 / 3))
     assert (run.best_step, run.validation_wer, run.steps) == (4, 0.2, 6)
     from safetensors.torch import load_file
 
@@ -155,7 +155,7 @@ def test_patience_ends_a_training_early(rig: Rig, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(
         "whisper_retrain.training.validation.word_error_rate", lambda *_: next(wers)
     )
-    run = rig.train(rig.job(eval_steps=2, max_steps=20, patience=2))
+    run = rig.train(rig.job(eval_share=0.1, max_steps=20, patience=2))
     assert (run.steps, run.best_step, run.stopped_early) == (6, 2, True)
 
 
@@ -172,7 +172,7 @@ def test_a_stopped_training_resumes_elsewhere_to_the_same_bits(
     rig: Rig, lora_rank: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes = {"spec_augment": True, "speed_augment": 0.1, "noise_augment_share": 0.5}
-    job = rig.job(lora_rank=lora_rank, max_steps=8, eval_steps=3, **changes)
+    job = rig.job(lora_rank=lora_rank, max_steps=8, eval_share=0.4, **changes)
     with pytest.raises(InterruptedTrainingError, match="step 4 of 8"):
         rig.train(job, "first", stopping=rig.after_steps(4))
     rig.news.clear()
@@ -180,7 +180,7 @@ def test_a_stopped_training_resumes_elsewhere_to_the_same_bits(
     assert resumed.resumed_from_steps == (4,)
     other = Rig(rig.store, rig.base, rig.folder / "other")
     uninterrupted = other.train(
-        other.job(lora_rank=lora_rank, max_steps=8, eval_steps=3, **changes)
+        other.job(lora_rank=lora_rank, max_steps=8, eval_share=0.4, **changes)
     )
     assert losses(resumed) == losses(uninterrupted)
     assert weights(rig, resumed) == weights(rig, uninterrupted)
@@ -324,7 +324,7 @@ def test_averaged_weights_are_taken_only_if_their_wer_is_no_worse(
     monkeypatch.setattr(
         "whisper_retrain.training.validation.word_error_rate", lambda *_: next(wers)
     )
-    run = rig.train(rig.job(eval_steps=2, average=average, average_count=2))
+    run = rig.train(rig.job(eval_share=1 / 3, average=average, average_count=2))
     assert run.averaged_steps == taken
     assert run.validation_wer == 0.3
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from whisper_retrain.records.base import Artifact, Record
@@ -95,3 +97,7 @@ class TrainingRun(Record):
     """Steps whose mean the weights are; none: those of `best_step` alone."""
     compute_share: float | None = None
     """Of the device's peak of matrix products over the whole training, a fraction."""
+    passes: float | None = None
+    """How often each utterance of the train split was drawn; an earlier version did not say."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"passes"})

@@ -5,7 +5,7 @@ Knows nothing of how a notification travels; the outbox keeps it, the tasks laye
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -117,10 +117,12 @@ def challenger_rejected(
     champion: ModelScores,
     at: datetime,
     links: Mapping[str, str],
+    advice: Sequence[str] = (),
 ) -> Notification:
     """The champion stays; a rejection and an inconclusive comparison read differently.
 
-    `key` is that of the decision in this repo and under this tag.
+    `key` is that of the decision in this repo and under this tag; `advice` are sentences beyond
+    the decision's reasons.
     """
     verdict = "rejected" if decision.outcome == "reject" else "not promoted: inconclusive"
     wer, compared = challenger.scores["words"], champion.scores["words"]
@@ -129,6 +131,7 @@ def challenger_rejected(
         f"Normalised WER {score_text(wer)}; compared with {score_text(compared)}.",
         "Reasons:",
         *(f"- {reason}" for reason in decision.reasons),
+        *advice,
     ]
     return Notification(
         id=notification_id("challenger.rejected", key),

@@ -35,13 +35,17 @@ MAX_REASONS, MAX_SLICES, MAX_TERMS, MAX_FINDINGS = 6, 25, 20, 10
 
 
 def decision_markdown(
-    evidence: Evidence, differences: Differences, report_uri: str | None = None
+    evidence: Evidence,
+    differences: Differences,
+    report_uri: str | None = None,
+    advice: Sequence[str] = (),
 ) -> str:
-    """Decision, reasons, scores, rules, slices, terms and lineage."""
+    """Decision, reasons, advice, scores, rules, slices, terms and lineage."""
     learned, forgotten = learned_and_forgotten(differences.terms)
     parts = [
         f"# {HEADLINES[evidence.decision.outcome]}",
         _list(shown_reasons(evidence.decision)),
+        *advice,
         f"> {NON_CLINICAL}",
         *([f"Report: `{report_uri}`"] if report_uri else []),
         "## Scores",

@@ -85,7 +85,7 @@ def _train(arguments: argparse.Namespace, stopping: threading.Event) -> None:
     job = TrainingJob.model_validate_json(arguments.job.read_bytes())
     main_process = os.environ.get("RANK", "0") == "0"
     with Reporter(to_stdout if main_process else _nowhere) as reporter:
-        reporter.say("loading", "torch and transformers", total_steps=job.config.max_steps)
+        reporter.say("loading", "torch and transformers")
         # Only now what takes seconds to import: the parent has heard of us.
         from whisper_retrain.edges.store import S3Store
         from whisper_retrain.settings import load_settings

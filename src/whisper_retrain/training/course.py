@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from whisper_retrain.config import TrainingConfig
 from whisper_retrain.records import CurvePoint
+from whisper_retrain.training.schedule import Schedule
 
 BASE = 0  # the step before the first: the base model, for reading only
 
@@ -51,22 +52,22 @@ class Course(BaseModel):
         """The lowest WER of a step that trained something; infinite before any validation."""
         return min(self.trained.values(), default=float("inf"))
 
-    def validation_is_due(self, config: TrainingConfig) -> bool:
+    def validation_is_due(self, config: TrainingConfig, schedule: Schedule) -> bool:
         """Whether the weights of this step are to be validated and have not been."""
         if self.step in self.wers:
             return False
         if self.step == BASE:
             return config.validate_base
-        return self.step % config.eval_steps == 0 or self.step >= config.max_steps
+        return self.step % schedule.eval_steps == 0 or self.step >= schedule.steps
 
     def out_of_patience(self, config: TrainingConfig) -> bool:
         """Whether the last `patience` validations brought no better WER."""
         best = self.best_step
         return best is not None and sum(step > best for step in self.wers) >= config.patience
 
-    def is_over(self, config: TrainingConfig) -> bool:
+    def is_over(self, config: TrainingConfig, schedule: Schedule) -> bool:
         """Whether no step is left to do."""
-        return self.step >= config.max_steps or self.out_of_patience(config)
+        return self.step >= schedule.steps or self.out_of_patience(config)
 
     def wanted(self, config: TrainingConfig) -> list[int]:
         """Steps whose weights are kept: the best one, and those that may be averaged."""
@@ -83,10 +84,10 @@ class Course(BaseModel):
         order = sorted(trained, key=lambda s: (trained[s], s) if config.average == "best" else -s)
         return sorted(order[: config.average_count])
 
-    def eta_s(self, config: TrainingConfig, validation_s: float) -> float | None:
+    def eta_s(self, schedule: Schedule, validation_s: float) -> float | None:
         """Time left if no patience runs out: steps at the mean pace, and validations."""
         if not self.step or not self.training_s:
             return None
-        left = config.max_steps - self.step
-        validations = -(-left // config.eval_steps)
+        left = schedule.steps - self.step
+        validations = -(-left // schedule.eval_steps)
         return round(left * self.training_s / self.step + validations * validation_s, 1)

@@ -37,6 +37,7 @@ from whisper_retrain.training.loop import TrainingLoop
 from whisper_retrain.training.lora import add_adapters
 from whisper_retrain.training.optimization import Optimization
 from whisper_retrain.training.progress import Reporter
+from whisper_retrain.training.schedule import Schedule, passes, schedule_of
 from whisper_retrain.training.selection import Selection, select_weights
 from whisper_retrain.training.speech import (
     Example,
@@ -107,12 +108,21 @@ def _prepare(job: TrainingJob, around: Surroundings) -> tuple[TrainingLoop, Stat
     labels = whisper.labels_for(model, around.base_model_dir, job.decoding)
     chosen, dropped = usable(around.speech.train, labels, "train")
     validation, _ = usable(around.speech.validation, labels, "validation")
-    optimization = optimization_for(model, labels, config, device)
+    plan = BatchPlan(
+        tuple(float(utterance.duration_s) for utterance in chosen),
+        config.batch_size,
+        config.seed,
+        config.bucket_batches,
+        config.full_context_share,
+    )
+    schedule = schedule_of(config, plan.steps_per_epoch)
+    optimization = optimization_for(model, labels, config, schedule, device)
     kept = KeptWeights(around.work_dir / "kept")
     states = States(around.store, job.prefix, job.digest, around.work_dir, config.state_interval_s)
     course = _resume(states, optimization, kept, around)
     loop = TrainingLoop(
         config=config,
+        schedule=schedule,
         optimization=optimization,
         validator=Validator(
             _spread(validation, config.max_validation_utterances),
@@ -121,13 +131,7 @@ def _prepare(job: TrainingJob, around: Surroundings) -> tuple[TrainingLoop, Stat
             job.decoding,
             device,
         ),
-        plan=BatchPlan(
-            tuple(float(utterance.duration_s) for utterance in chosen),
-            config.batch_size,
-            config.seed,
-            config.bucket_batches,
-            config.full_context_share,
-        ),
+        plan=plan,
         load=_loader(chosen, labels, config, around.speech),
         course=course,
         kept=kept,
@@ -141,7 +145,7 @@ def _prepare(job: TrainingJob, around: Surroundings) -> tuple[TrainingLoop, Stat
 
 
 def optimization_for(
-    model: Any, labels: Labels, config: TrainingConfig, device: Device
+    model: Any, labels: Labels, config: TrainingConfig, schedule: Schedule, device: Device
 ) -> Optimization:
     """The model on its device, with all that the configuration asks for, ready for a first step."""
     if config.lora_rank:
@@ -153,7 +157,7 @@ def optimization_for(
     if config.compile:
         model.model.compile(dynamic=True)
     peak = config.learning_rate or whisper.default_learning_rate(model)
-    return Optimization(loss, labels, config, device, peak)
+    return Optimization(loss, labels, config, schedule, device, peak)
 
 
 def _resume(
@@ -307,9 +311,10 @@ def _hand_on(
         dropped=dropped,
         figures=_store_figures(job, around, loop, selection),
         resumed_from_steps=tuple(course.resumed_from),
-        stopped_early=course.step < job.config.max_steps,
+        stopped_early=course.step < loop.schedule.steps,
         averaged_steps=selection.averaged_steps,
         compute_share=round(course.flop / seconds / peak, 4),
+        passes=passes(course.step, job.config.batch_size, len(loop.plan.durations_s)),
     )
     retried(
         lambda: write_record(around.store, job.record_key, run),

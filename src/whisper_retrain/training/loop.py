@@ -27,6 +27,7 @@ from whisper_retrain.training.optimization import (
     learning_rate,
 )
 from whisper_retrain.training.progress import Reporter
+from whisper_retrain.training.schedule import Schedule
 from whisper_retrain.training.speech import Example, prefetched
 from whisper_retrain.training.validation import Validator
 from whisper_retrain.training.weights import KeptWeights, weights_of
@@ -48,6 +49,7 @@ class TrainingLoop:
     """One training on one process; all processes run the same loop in step."""
 
     config: TrainingConfig
+    schedule: Schedule
     optimization: Optimization
     validator: Validator
     plan: BatchPlan
@@ -75,9 +77,9 @@ class TrainingLoop:
         """
         began = time.monotonic() - self.course.elapsed_s
         self._validate_if_due()
-        if self.course.is_over(self.config):
+        if self.course.is_over(self.config, self.schedule):
             return
-        plans = (self.plan.at(s) for s in range(self.course.step, self.config.max_steps))
+        plans = (self.plan.at(s) for s in range(self.course.step, self.schedule.steps))
         steps = prefetched(plans, self._prepared)
         try:
             for prepared in steps:
@@ -86,7 +88,7 @@ class TrainingLoop:
                 self._stop_if_told()
                 self._validate_if_due()
                 self.course.elapsed_s = time.monotonic() - began
-                if self.course.is_over(self.config):
+                if self.course.is_over(self.config, self.schedule):
                     return
                 if self.device.is_main and self.states.is_due():
                     self._save("saving the training state")
@@ -114,13 +116,16 @@ class TrainingLoop:
         self._tell(point, result)
 
     def _point(self, result: StepResult, took_s: float) -> CurvePoint:
-        config = self.config
+        schedule = self.schedule
         peak = self.peak_flop_per_s * self.device.ranks
         return CurvePoint(
             step=self.course.step,
             loss=round(result.loss, 6),
             learning_rate=learning_rate(
-                self.course.step - 1, self.optimization.peak, config.warmup_steps, config.max_steps
+                self.course.step - 1,
+                self.optimization.peak,
+                schedule.warmup_steps,
+                schedule.steps,
             ),
             audio_s_per_s=round(result.audio_s / took_s, 2),
             memory_bytes=peak_memory_bytes(self.device.torch),
@@ -131,25 +136,25 @@ class TrainingLoop:
     def _tell(self, point: CurvePoint, result: StepResult) -> None:
         figures = {f"train/{name}": value for name, value in _figures(point).items()}
         self.tracker.log(point.step, {**figures, "train/gradient_norm": result.gradient_norm})
-        last = point.step == self.config.max_steps
+        last = point.step == self.schedule.steps
         if time.monotonic() - self._news_at < NEWS_INTERVAL_S and not last:
             return
         self._news_at = time.monotonic()
         self.reporter.say(
             "training",
             step=point.step,
-            total_steps=self.config.max_steps,
+            total_steps=self.schedule.steps,
             loss=point.loss,
             learning_rate=point.learning_rate,
             audio_s_per_s=round(self.course.audio_s / self.course.training_s, 1),
             compute_share=point.compute_share,
             memory_bytes=point.memory_bytes,
-            eta_s=self.course.eta_s(self.config, self.validation_s),
+            eta_s=self.course.eta_s(self.schedule, self.validation_s),
         )
 
     def _validate_if_due(self) -> None:
         course = self.course
-        if not course.validation_is_due(self.config):
+        if not course.validation_is_due(self.config, self.schedule):
             return
         began = time.monotonic()
         name = "the base model" if course.step == 0 else f"step {course.step}"
@@ -194,7 +199,7 @@ class TrainingLoop:
             self.states.wait()
         raise InterruptedTrainingError(
             "training was stopped and saved its state",
-            where=f"step {self.course.step} of {self.config.max_steps}",
+            where=f"step {self.course.step} of {self.schedule.steps}",
             remedy="run again: it resumes there",
         )
 

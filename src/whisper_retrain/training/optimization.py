@@ -21,6 +21,7 @@ from whisper_retrain.training.batches import StepPlan, micro_batches
 from whisper_retrain.training.compute import training_flop
 from whisper_retrain.training.devices import Device, is_out_of_memory
 from whisper_retrain.training.model import WhisperLoss, save_embedding_gradient
+from whisper_retrain.training.schedule import Schedule
 from whisper_retrain.training.speech import IGNORED, Example, Labels, Piece, collate
 from whisper_retrain.whisper_constants import CONTEXT_S, HOP_SAMPLES, SAMPLING_RATE_HZ
 
@@ -60,11 +61,11 @@ class StepResult:
     """Of all processes."""
 
 
-def learning_rate(step: int, peak: float, warmup_steps: int, max_steps: int) -> float:
+def learning_rate(step: int, peak: float, warmup_steps: int, steps: int) -> float:
     """Linear up to `peak` over the warm-up, then linear down to 0 after the last step."""
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
-    return peak * (max_steps - step) / max(1, max_steps - warmup_steps)
+    return peak * (steps - step) / max(1, steps - warmup_steps)
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:
@@ -76,15 +77,16 @@ class Optimization:
     """Model, optimizer and the micro-batch that memory allows."""
 
     def __init__(
-        self, loss: WhisperLoss, labels: Labels, config: TrainingConfig, device: Device, peak: float
+        self,
+        loss: WhisperLoss,
+        labels: Labels,
+        config: TrainingConfig,
+        schedule: Schedule,
+        device: Device,
+        peak: float,
     ) -> None:
-        self.loss, self.labels, self.config, self.device, self.peak = (
-            loss,
-            labels,
-            config,
-            device,
-            peak,
-        )
+        self.loss, self.labels, self.device = loss, labels, device
+        self.config, self.schedule, self.peak = config, schedule, peak
         if device.torch.type == "cpu" and not config.compile:
             save_embedding_gradient(loss.whisper)
         self.parameters = trainable(loss)
@@ -122,7 +124,7 @@ class Optimization:
         torch.manual_seed(int(mixed.generate_state(1)[0]))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(
-                plan.step, self.peak, self.config.warmup_steps, self.config.max_steps
+                plan.step, self.peak, self.schedule.warmup_steps, self.schedule.steps
             )
         # The number of label ids of the whole batch, so that gradients add up to its mean.
         tokens = float(sum(len(example.label_ids) for example in prepared.examples))
