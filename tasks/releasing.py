@@ -41,7 +41,8 @@ def promote(job: ReleaseJob) -> Promotion:
     evidence = job.evidence
     judged = load_evaluation(store(), evidence.challenger)
     with tempfile.TemporaryDirectory(dir=cache_dir("work")) as folder:
-        trial = recordings(evidence.dataset).trial(judged, job.decoding, Path(folder))
+        held_out, margin = recordings(evidence.dataset), job.release.dictation_margin
+        trial = held_out.trial(judged, job.decoding, Path(folder), margin)
         verify = partial(verify_in_child, trial)
         return promotion.promote(evidence, verify, job.release, edges(), report_address(job))
 

@@ -284,3 +284,12 @@ class ReleaseConfig(Config):
         description="Players in the HTML report in S3; recordings never reach the Hub.",
     )
     champion_tag: str = Field("champion", title="Champion tag", pattern=r"^[\w.\-]+$")
+    dictation_margin: float | None = Field(
+        0.05,
+        title="Long-form margin of the last check (WER)",
+        description="75 s of stitched test speech may be heard so much worse than the same"
+        " utterances one by one, without eight words missing in a row; none: a text is enough.",
+        ge=0,
+    )
+
+    added: ClassVar[frozenset[str]] = frozenset({"dictation_margin"})

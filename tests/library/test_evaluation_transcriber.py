@@ -94,7 +94,7 @@ def test_long_audio_reads_as_with_the_pipeline_of_transformers(
 ) -> None:
     from transformers import pipeline
 
-    long = transcriber.transcribe_long(dictation)
+    (long,) = transcriber.transcribe_long([dictation])
     asr = pipeline("automatic-speech-recognition", model=str(model_dir), device="cpu")
     theirs = asr(
         {"raw": dictation.copy(), "sampling_rate": SAMPLING_RATE_HZ},
@@ -109,7 +109,7 @@ def test_long_audio_reads_as_with_the_pipeline_of_transformers(
 def test_segments_and_words_of_long_audio_follow_one_another(
     transcriber: Transcriber, dictation: Audio
 ) -> None:
-    long = transcriber.transcribe_long(dictation, words=True)
+    (long,) = transcriber.transcribe_long([dictation], words=True)
     assert " ".join(segment.text for segment in long.segments) == long.text
     assert " ".join(word.text for word in long.words) == long.text
     for before, after in pairwise(long.segments):
@@ -123,7 +123,7 @@ def test_what_fits_one_window_is_heard_like_any_utterance(
     transcriber: Transcriber, speech: list[Audio]
 ) -> None:
     (short,) = transcriber.transcribe(speech[:1])
-    long = transcriber.transcribe_long(speech[0])
+    (long,) = transcriber.transcribe_long([speech[0]])
     assert (long.text, long.tokens) == (short.text, short.tokens)
     (segment,) = long.segments
     assert (segment.start_s, segment.end_s) == (0.0, len(speech[0]) / SAMPLING_RATE_HZ)

@@ -155,6 +155,54 @@ def test_more_text_than_the_bound_allows_is_counted_as_such(
     assert verify_in_child(trial, str(model)).bounded == 1
 
 
+DICTATED = Trial(
+    decoding=DecodingConfig(),
+    utterances=(),
+    dictation="dictation.flac",
+    dictated="I need three pillows to breathe at night and my left knee hurts when it rains",
+    dictated_wer=0.0,
+    dictation_margin=0.1,
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        DICTATED.dictated,
+        DICTATED.dictated.replace("three", "tree"),  # one word of sixteen
+    ],
+)
+def test_a_dictation_heard_as_well_as_its_utterances_is_let_through(text: str) -> None:
+    verify.check_dictation(DICTATED, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "came back empty"),
+        (
+            "I need tree pillars to breathe at night and my left knee hurts when it rains",
+            "WER of 12",
+        ),
+        ("I need three pillows to breathe at night", "WER of 50"),
+    ],
+)
+def test_a_dictation_heard_worse_stops_the_release(text: str, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault) as caught:
+        verify.check_dictation(DICTATED, text)
+    assert "pillow" not in str(caught.value)  # no text is shown
+
+
+def test_a_lost_sentence_stops_the_release_whatever_the_rate() -> None:
+    generous = DICTATED.model_copy(update={"dictation_margin": 1.0})
+    with pytest.raises(ValueError, match="8 words in a row of the dictation are missing"):
+        verify.check_dictation(generous, "I need three pillows to breathe at night")
+
+
+def test_without_a_margin_a_text_is_enough() -> None:
+    verify.check_dictation(DICTATED.model_copy(update={"dictation_margin": None}), "anything")
+
+
 def test_a_file_that_forbids_timestamps_fails_on_a_dictation(
     model: Path, trial: Trial, tmp_path: Path
 ) -> None:

@@ -57,5 +57,6 @@ def _transcribe(
     transcriber: Transcriber, samples: Any, speech: Speech, *, words: bool
 ) -> Transcript:
     if speech.duration_s > CONTEXT_S:
-        return transcriber.transcribe_long(samples, words=words)
+        (transcript,) = transcriber.transcribe_long([samples], words=words)
+        return transcript
     return transcriber.transcribe([samples], words=words)[0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from whisper_retrain.edges.store import ObjectStore, write_record
 from whisper_retrain.errors import InputError
 from whisper_retrain.evaluation.jobs import EvaluationJob, find_report
 from whisper_retrain.evaluation.lexicon import Lexicon, default_lexicon
+from whisper_retrain.evaluation.long_form import DictatedTexts, examine, plan_passages
 from whisper_retrain.evaluation.rows import Row, rows_digest, rows_to_parquet
 from whisper_retrain.evaluation.scoring import repeated_ngrams, score_pairs
 from whisper_retrain.evaluation.shards import Extras, Heard, ShardedTranscription
@@ -21,7 +23,7 @@ from whisper_retrain.evaluation.tiers import TIERS
 from whisper_retrain.evaluation.transcriber import Audio
 from whisper_retrain.evaluation.transcription import Progress
 from whisper_retrain.evaluation.utterance import Utterance, UtteranceT
-from whisper_retrain.records import Artifact, EvaluationReport, total
+from whisper_retrain.records import Artifact, EvaluationReport, canonical_json, total
 
 
 def evaluate_model(
@@ -48,13 +50,33 @@ def evaluate_model(
     transcription = ShardedTranscription(job, model_dir, store, audio, device, progress)
     shards = transcription.run(utterances)
     extras = transcription.extras(utterances) if job.probed else None
+    dictated = transcription.dictations(utterances) if job.probed else DictatedTexts()
     heard = [item for shard in shards for item in shard.items]
     rows = make_rows(utterances, heard, lexicon or default_lexicon())
     artifact = store.write(f"{job.prefix}/rows.parquet", rows_to_parquet(rows))
     wall_s = sum(shard.wall_s for shard in shards)
     report = summarize(rows, job, artifact, wall_s, extras)
+    if dictated.items:
+        report = report.model_copy(update=_dictations(job, store, utterances, dictated))
     write_record(store, job.record_key, report)
     return report
+
+
+def _dictations(
+    job: EvaluationJob,
+    store: ObjectStore,
+    utterances: Sequence[UtteranceT],
+    dictated: DictatedTexts,
+) -> dict[str, Any]:
+    """The fields of the report that dictations fill."""
+    texts = {one.id: one for one in dictated.items}
+    passages = plan_passages(utterances)
+    key = f"{job.prefix}/dictations.json"
+    stored = canonical_json(dictated.model_dump(mode="json"))
+    return {
+        "dictations": tuple(examine(passage, texts[passage.id]) for passage in passages),
+        "dictation_texts": store.write(key, stored, "application/json"),
+    }
 
 
 def make_rows(

@@ -16,6 +16,7 @@ from whisper_retrain.config import DecodingConfig
 from whisper_retrain.edges.store import ObjectStore, read_record
 from whisper_retrain.errors import IntegrityError
 from whisper_retrain.evaluation.lexicon import Lexicon, default_lexicon
+from whisper_retrain.evaluation.long_form import LONG_FORM_VERSION, DictatedText, DictatedTexts
 from whisper_retrain.evaluation.probes import PROBES_VERSION
 from whisper_retrain.evaluation.rows import Evaluation, rows_digest, rows_from_parquet
 from whisper_retrain.normalizer import NORMALIZER_VERSION
@@ -67,10 +68,12 @@ class EvaluationJob(Job):
     """Of the test set's speakers, prompts and durations."""
     probes_version: str = ""
     """Of the hallucination probes; empty: none are asked for."""
+    long_form_version: str = ""
+    """Of the dictations; empty: none are asked for."""
 
     @property
     def probed(self) -> bool:
-        """Whether hallucination probes and latencies are wanted."""
+        """Whether hallucination probes, dictations and latencies are wanted."""
         return bool(self.probes_version)
 
     @property
@@ -85,6 +88,7 @@ class EvaluationJob(Job):
             "aligner": self.aligner_version,
             "columns of the test set": self.columns_digest,
             "probes": self.probes_version,
+            "long form": self.long_form_version,
         }
 
     @property
@@ -127,8 +131,8 @@ def plan_evaluation(
 ) -> EvaluationJob:
     """Name an evaluation on a dataset's test split, or on a test set given by its digest.
 
-    `find_report` tells whether it has been made. Without `probed`, hallucination probes and
-    latencies, which say the same on every test set, are left out.
+    `find_report` tells whether it has been made. Without `probed`, hallucination probes, dictations
+    and latencies, which say the same on every test set, are left out.
     """
     digest, columns = (
         (test_set, "")
@@ -145,6 +149,7 @@ def plan_evaluation(
         libraries={name: version_of(name) for name in ("torch", "transformers")},
         aligner_version=version_of("jiwer"),
         probes_version=PROBES_VERSION if probed else "",
+        long_form_version=LONG_FORM_VERSION if probed else "",
     )
 
 
@@ -166,4 +171,11 @@ def load_evaluation(store: ObjectStore, report: EvaluationReport) -> Evaluation:
             got=found,
             remedy="delete the evaluation's prefix and evaluate again",
         )
-    return Evaluation(report, tuple(rows))
+    return Evaluation(report, tuple(rows), _dictated(store, report))
+
+
+def _dictated(store: ObjectStore, report: EvaluationReport) -> tuple[DictatedText, ...]:
+    if report.dictation_texts is None:
+        return ()
+    stored = store.read(store.key(report.dictation_texts.uri))
+    return DictatedTexts.model_validate_json(stored).items

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from whisper_retrain.evaluation.long_form import DictatedText
 from whisper_retrain.evaluation.tiers import TIERS
 from whisper_retrain.records import Counts, EvaluationReport, digest_of
 
@@ -86,6 +87,8 @@ class Evaluation:
     """Of one model on one test set."""
     rows: tuple[Row, ...]
     """An utterance each."""
+    dictated: tuple[DictatedText, ...] = ()
+    """What was written for long audio."""
 
 
 def rows_digest(rows: Iterable[Row]) -> str:

@@ -18,6 +18,9 @@ from whisper_retrain.evaluation.tiers import TIERS
 from whisper_retrain.normalizer import normalize
 from whisper_retrain.records import Counts
 
+LOST_WORDS = 8
+"""So many in a row that are missing are a sentence, and no misheard word."""
+
 
 @dataclass(frozen=True)
 class UtteranceCounts:
@@ -110,6 +113,12 @@ def count_chunks(chunks: Iterable[jiwer.AlignmentChunk]) -> Counts:
         deletions=found["delete"],
         insertions=found["insert"],
     )
+
+
+def longest_deletion(chunks: Iterable[jiwer.AlignmentChunk]) -> int:
+    """Most words in a row that are missing in one alignment."""
+    found = (c.ref_end_idx - c.ref_start_idx for c in chunks if c.type == "delete")
+    return max(found, default=0)
 
 
 def repeated_ngrams(text: str, n: int = 5) -> int:

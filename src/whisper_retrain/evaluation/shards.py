@@ -14,6 +14,13 @@ from typing import Generic
 
 from whisper_retrain.edges.store import ObjectStore
 from whisper_retrain.evaluation.jobs import EvaluationJob
+from whisper_retrain.evaluation.long_form import (
+    DictatedText,
+    DictatedTexts,
+    dictated,
+    plan_passages,
+    stitch,
+)
 from whisper_retrain.evaluation.probes import ProbeSource, make_probes, run_probes
 from whisper_retrain.evaluation.transcriber import Audio, Transcriber
 from whisper_retrain.evaluation.transcription import Progress, estimate_snr_db, heartbeat
@@ -25,6 +32,8 @@ SHARD_BATCHES = 8
 SHORT_S = 8.0
 PROBE_SPEECH = 12
 """Utterances that the probes are made of: the first by id that last no longer than SHORT_S."""
+DICTATIONS_AT_ONCE = 8
+"""Between two signs of life that say how far it is."""
 TIMED = 8
 """Utterances that are transcribed one by one to tell the latency."""
 
@@ -101,6 +110,24 @@ class ShardedTranscription(Generic[UtteranceT]):
         extras = Extras(probes=probes, latencies_s=tuple(latencies))
         self.store.write(key, canonical_json(extras.model_dump(mode="json")), "application/json")
         return extras
+
+    def dictations(self, utterances: Sequence[UtteranceT]) -> DictatedTexts:
+        """What the model writes for long audio stitched from the test set; from S3 if there."""
+        key = f"{self.job.transcripts}dictations-{self.job.long_form_version}.json"
+        if stored := self.store.read_versioned(key):
+            return DictatedTexts.model_validate_json(stored[0])
+        passages = plan_passages(utterances)
+        items: list[DictatedText] = []
+        for first in range(0, len(passages), DICTATIONS_AT_ONCE):
+            part = passages[first : first + DICTATIONS_AT_ONCE]
+            self._report(0, f"{first} of {len(passages)} dictations transcribed")
+            with heartbeat(lambda s: self._report(0, f"dictations running for {s:.0f} s")):
+                audios = [stitch(passage, self.audio) for passage in part]
+                transcripts = self._load().transcribe_long(audios)
+            items += [dictated(p, t) for p, t in zip(part, transcripts, strict=True)]
+        texts = DictatedTexts(items=tuple(items))
+        self.store.write(key, canonical_json(texts.model_dump(mode="json")), "application/json")
+        return texts
 
     def _latency(self, transcriber: Transcriber, utterance: UtteranceT) -> float:
         audio, start = self.audio(utterance), time.monotonic()

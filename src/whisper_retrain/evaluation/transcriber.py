@@ -69,5 +69,5 @@ class Transcriber(Protocol):
     def transcribe(self, audios: Sequence[Audio], *, words: bool = False) -> list[Transcript]:
         """Transcribe one batch; what is past 30 s is cut off."""
 
-    def transcribe_long(self, audio: Audio, *, words: bool = False) -> Transcript:
+    def transcribe_long(self, audios: Sequence[Audio], *, words: bool = False) -> list[Transcript]:
         """Transcribe audio of any length, window after window as it is spoken."""

@@ -101,15 +101,24 @@ class TransformersTranscriber:
             spoken.append(Transcript(plain.text, plain.tokens, plain.runaway, tuple(heard)))
         return spoken
 
-    def transcribe_long(self, audio: Audio, *, words: bool = False) -> Transcript:
+    def transcribe_long(self, audios: Sequence[Audio], *, words: bool = False) -> list[Transcript]:
         """Transcribe audio of any length: what fits one window like any utterance.
 
         Longer audio is heard window after window, each beginning where the last finished segment
         ended, as transformers' pipeline does it.
         """
+
+        def hear(part: Sequence[Audio]) -> list[Transcript]:
+            return [self._long(audio, words=words) for audio in part]
+
+        # The attention that `words` needs is set for the whole model while it is asked for.
+        alone = words or self.device.type != "cpu"
+        return hear(audios) if alone else in_shares(hear, audios, least=1)
+
+    def _long(self, audio: Audio, *, words: bool) -> Transcript:
         duration_s = len(audio) / SAMPLING_RATE_HZ
         if duration_s <= CONTEXT_S:
-            (short,) = self.transcribe([audio], words=words)
+            (short,) = self._with_words([audio]) if words else self._texts([audio])
             segments = (Segment(short.text, 0.0, duration_s),) if short.text else ()
             return Transcript(short.text, short.tokens, short.runaway, short.words, segments)
         bound = self.bound(CONTEXT_S)

@@ -30,6 +30,7 @@ def check_comparable(champion: Evaluation, challenger: Evaluation) -> None:
     for evaluation in (champion, challenger):
         check_rows(evaluation)
     _check_same_utterances(champion, challenger)
+    _check_same_dictations(champion, challenger)
 
 
 def _conditions(evaluation: Evaluation) -> dict[str, str]:
@@ -61,5 +62,19 @@ def _check_same_utterances(champion: Evaluation, challenger: Evaluation) -> None
             "the reports do not hold the same utterances and references",
             expected=f"{len(champion.rows)} utterances, each once",
             got=f"{len(different)} different, first: {different[:3]}",
+            remedy="evaluate both models on the same test set",
+        )
+
+
+def _check_same_dictations(champion: Evaluation, challenger: Evaluation) -> None:
+    expected, got = (
+        [(one.id, one.words.reference_length) for one in evaluation.report.dictations]
+        for evaluation in (champion, challenger)
+    )
+    if expected != got:
+        raise IntegrityError(
+            "the reports do not hold the same dictations",
+            expected=f"{len(expected)} dictations (champion)",
+            got=f"{len(got)} (challenger)",
             remedy="evaluate both models on the same test set",
         )

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from whisper_retrain.evaluation.lexicon import default_lexicon
 from whisper_retrain.evaluation.rows import Evaluation
-from whisper_retrain.gate import rules, safety_rules
+from whisper_retrain.gate import long_form, rules, safety_rules
 from whisper_retrain.gate.comparable import check_comparable
 from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.gate.rules import Contest
@@ -37,6 +37,7 @@ RULES = (
     safety_rules.safety,
     safety_rules.newly_broken,
     safety_rules.hallucination,
+    long_form.long_form,
     rules.general_speech,
     rules.slices,
     rules.worst_speakers,
@@ -48,7 +49,7 @@ class DecisionJob(Job):
     """What a decision is asked of; raise the version when a rule would say something else."""
 
     stage: ClassVar[str] = "decide"
-    version: ClassVar[str] = "v3"
+    version: ClassVar[str] = "v4"
 
     reports: Pair[EvaluationReport]
     """Of the two models."""

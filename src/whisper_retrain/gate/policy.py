@@ -19,7 +19,7 @@ PresetName = Literal["strict", "default", "shadow"]
 class GatePolicy(Config):
     """The rules of the gate, with their bounds."""
 
-    added: ClassVar[frozenset[str]] = frozenset({"severities", "waived"})
+    added: ClassVar[frozenset[str]] = frozenset({"severities", "waived", "long_form_margin"})
 
     name: str = Field("default", title="Name", description="Shown beside the decision.")
     alpha: float = Field(
@@ -110,6 +110,13 @@ class GatePolicy(Config):
     min_term_occurrences: int = Field(
         3, title="Least occurrences of a term", description="Rarer ones are not watched.", ge=1
     )
+    long_form_margin: float = Field(
+        0.03,
+        title="Long-form margin (WER)",
+        description="WER on dictations of a minute or two must surely not rise by more.",
+        gt=0,
+        lt=1,
+    )
     probe_margin: float = Field(
         0.1,
         title="Hallucination margin (share)",
@@ -158,6 +165,7 @@ PRESETS: dict[str, GatePolicy] = {
         min_speakers=10,
         general_margin=0.005,
         slice_margin=0.02,
+        long_form_margin=0.02,
         safety_share=0.0,
         probe_margin=0.0,
     ),

@@ -28,6 +28,7 @@ from whisper_retrain.records.decision import (
 )
 from whisper_retrain.records.evaluation import (
     Counts,
+    Dictation,
     EvaluationReport,
     Interval,
     Metric,
@@ -50,6 +51,7 @@ __all__ = [
     "CurvePoint",
     "DatasetRevision",
     "Decision",
+    "Dictation",
     "EvaluationReport",
     "Interval",
     "Job",

@@ -65,6 +65,25 @@ class ProbeResult(Record):
     """Words made up for each probe, on average."""
 
 
+class Dictation(Record):
+    """What a model made of long audio, stitched from utterances of the test set."""
+
+    id: str
+    """The same for all models on the same test set."""
+    duration_s: float
+    """Of the audio."""
+    utterances: int
+    """That it is stitched of."""
+    words: Counts
+    """Normalised words."""
+    longest_deletion: int
+    """Most words in a row that are missing."""
+    repeated: int
+    """Sequences of five words that are written again though they are said once."""
+    in_order: bool
+    """Whether the timestamps never run backwards and end with the audio."""
+
+
 class EvaluationReport(Record):
     """What one model made of one test set."""
 
@@ -113,7 +132,12 @@ class EvaluationReport(Record):
     conditions: dict[str, str] = Field(default_factory=dict)
     """What else the report was made under, by name; an earlier version kept none."""
 
-    added: ClassVar[frozenset[str]] = frozenset({"conditions"})
+    dictations: tuple[Dictation, ...] = ()
+    """Long audio; empty where none was asked for, or the test set lasts less than a minute."""
+    dictation_texts: Artifact | None = None
+    """What was written for each dictation: JSON of `evaluation.long_form.DictatedTexts`."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"conditions", "dictations", "dictation_texts"})
 
 
 class Interval(Record):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from whisper_retrain.config import DecodingConfig
 from whisper_retrain.data.manifest import Utterance
 from whisper_retrain.data.shards import AudioShards
 from whisper_retrain.errors import InputError
-from whisper_retrain.evaluation.rows import Evaluation
-from whisper_retrain.records import digest_of
+from whisper_retrain.evaluation.rows import Evaluation, Row
+from whisper_retrain.records import digest_of, total
 from whisper_retrain.release.verify import JudgedText, Trial
 from whisper_retrain.whisper_constants import SAMPLING_RATE_HZ
 
@@ -43,16 +44,18 @@ class HeldOutRecordings:
         soundfile.write(sink, audio, SAMPLING_RATE_HZ, format="FLAC", subtype="PCM_16")
         return sink.getvalue()
 
-    def trial(self, judged: Evaluation, decoding: DecodingConfig, folder: Path) -> Trial:
+    def trial(
+        self,
+        judged: Evaluation,
+        decoding: DecodingConfig,
+        folder: Path,
+        dictation_margin: float | None = None,
+    ) -> Trial:
         """What to try a model with: the longest utterance, some by chance, and a dictation.
 
-        `judged` is the gate's evaluation of the model. Files are written to `folder`. The
-        dictation is test speech one after the other, as often as it takes. Raises InputError for
-        another decoding than the gate's.
+        `judged` is the gate's evaluation of the model. Files are written to `folder`. Raises
+        InputError for another decoding than the gate's.
         """
-        import numpy as np
-        import soundfile
-
         if decoding.digest != judged.report.decoding_digest:
             raise InputError(
                 "the gate decoded otherwise",
@@ -69,12 +72,35 @@ class HeldOutRecordings:
             path = folder / f"{number}.flac"
             path.write_bytes(self.flac(row.id))
             tried.append(JudgedText(id=row.id, audio=str(path), text=row.hypothesis))
+        path, spoken = self._dictation(rows, folder)
+        return Trial(
+            decoding=decoding,
+            utterances=tuple(tried),
+            dictation=str(path),
+            dictated=" ".join(row.reference for row in spoken),
+            dictated_wer=total(row.words for row in spoken).error_rate,
+            dictation_margin=dictation_margin,
+        )
+
+    def _dictation(self, rows: Iterable[Row], folder: Path) -> tuple[Path, list[Row]]:
+        """Test speech of 75 s or more, whole utterances; a small test set is spoken again."""
+        import numpy as np
+        import soundfile
+
         pause = np.zeros(round(PAUSE_S * SAMPLING_RATE_HZ), np.float32)
-        parts = [part for row in drawn for part in (self._audio(row.id), pause)]
-        speech = np.resize(np.concatenate(parts), round(DICTATION_S * SAMPLING_RATE_HZ))
-        dictation = folder / "dictation.flac"
-        soundfile.write(dictation, speech, SAMPLING_RATE_HZ, format="FLAC", subtype="PCM_16")
-        return Trial(decoding=decoding, utterances=tuple(tried), dictation=str(dictation))
+        parts: list[Any] = []
+        spoken: list[Row] = []
+        seconds = 0.0
+        for row in cycle(sorted(rows, key=lambda row: digest_of(row.id))):
+            parts += [self._audio(row.id), pause]
+            spoken.append(row)
+            seconds += row.duration_s + PAUSE_S
+            if seconds >= DICTATION_S:
+                break
+        path = folder / "dictation.flac"
+        speech = np.concatenate(parts)
+        soundfile.write(path, speech, SAMPLING_RATE_HZ, format="FLAC", subtype="PCM_16")
+        return path, spoken
 
     def _audio(self, utterance_id: str) -> Any:
         return self._shards.audio(self._by_id[utterance_id])

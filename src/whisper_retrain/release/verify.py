@@ -19,8 +19,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
+import jiwer
+
 from whisper_retrain.config import DecodingConfig
 from whisper_retrain.errors import PermanentError, TransientError
+from whisper_retrain.evaluation.scoring import LOST_WORDS, count_chunks, longest_deletion
+from whisper_retrain.normalizer import normalize
 from whisper_retrain.records import Record, digest_of
 from whisper_retrain.whisper_constants import SAMPLING_RATE_HZ
 
@@ -48,6 +52,12 @@ class Trial(Record):
     """To be transcribed one by one."""
     dictation: str | None
     """An audio file longer than Whisper's 30 s; None: only whether the model hears anything."""
+    dictated: str = ""
+    """What is said in it."""
+    dictated_wer: float = 0.0
+    """Of the gate's own texts of its utterances, one by one."""
+    dictation_margin: float | None = None
+    """WER by which it may be worse than that; None: a text is enough."""
 
 
 class Verification(Record):
@@ -152,8 +162,8 @@ def _tried(trial: Trial, model: str, revision: str | None) -> dict[str, Any]:
     texts = {one.id: _text(asr, read_mono(Path(one.audio))) for one in trial.utterances}
     dictation = read_mono(Path(trial.dictation)) if trial.dictation else silence()
     long_text = _text(asr, dictation)
-    if trial.dictation and not long_text:
-        raise ValueError("the dictation came back empty")
+    if trial.dictation:
+        check_dictation(trial, long_text)
     odd = [one for one in trial.utterances if texts[one.id] != one.text]
     outcomes: dict[str, TextOutcome] = {one.id: "same" for one in trial.utterances}
     if odd:
@@ -164,6 +174,27 @@ def _tried(trial: Trial, model: str, revision: str | None) -> dict[str, Any]:
         "dictation_s": round(len(dictation) / SAMPLING_RATE_HZ, 1),
         "texts_digest": digest_of([texts, long_text]),
     }
+
+
+def check_dictation(trial: Trial, text: str) -> None:
+    """Raise ValueError unless the dictation was heard as its utterances were, to its end.
+
+    It names figures and no text: errors are logged and sent to people.
+    """
+    said, heard = normalize(trial.dictated), normalize(text)
+    if not heard:
+        raise ValueError("the dictation came back empty")
+    if trial.dictation_margin is None:
+        return
+    (chunks,) = jiwer.process_words([said], [heard]).alignments
+    wer = count_chunks(chunks).error_rate
+    if wer > trial.dictated_wer + trial.dictation_margin:
+        raise ValueError(
+            f"the dictation has a WER of {wer:.1%}, its utterances one by one"
+            f" {trial.dictated_wer:.1%}"
+        )
+    if (lost := longest_deletion(chunks)) >= LOST_WORDS:
+        raise ValueError(f"{lost} words in a row of the dictation are missing")
 
 
 def _pipeline(model: str, revision: str | None) -> Any:

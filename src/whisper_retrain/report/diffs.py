@@ -13,9 +13,11 @@ from typing import Literal, cast
 import jiwer
 
 from whisper_retrain.errors import InputError
-from whisper_retrain.evaluation.rows import Row
+from whisper_retrain.evaluation.long_form import DictatedText
+from whisper_retrain.evaluation.rows import Evaluation, Row
 from whisper_retrain.gate.terms import TermChange
 from whisper_retrain.normalizer import normalize
+from whisper_retrain.records import Dictation, Pair
 
 Mark = Literal["equal", "substitute", "delete", "insert"]
 
@@ -71,6 +73,38 @@ def marked(reference: str, hypothesis: str) -> list[MarkedWords]:
         )
         for chunk in jiwer.process_words(said, written).alignments[0]
     ]
+
+
+@dataclass(frozen=True)
+class DictationPair:
+    """One dictation as champion and challenger wrote it."""
+
+    figures: Pair[Dictation]
+    """What was counted."""
+    reference: str
+    """What was said."""
+    marked_champion: list[MarkedWords]
+    """The champion's transcript against the reference."""
+    marked_challenger: list[MarkedWords]
+    """The challenger's transcript against the reference."""
+
+
+def shown_dictation(champion: Evaluation, challenger: Evaluation) -> DictationPair | None:
+    """The dictation whose errors changed most for the worse; None where there are none."""
+    pairs: list[Pair[Dictation]] = [
+        Pair(champion=a, challenger=b)
+        for a, b in zip(champion.report.dictations, challenger.report.dictations, strict=True)
+    ]
+    if not (pairs and champion.dictated and challenger.dictated):
+        return None
+    worst = max(pairs, key=lambda p: p.challenger.words.errors - p.champion.words.errors)
+    before, after = (_text_of(one, worst.champion.id) for one in (champion, challenger))
+    said = before.reference
+    return DictationPair(worst, said, marked(said, before.text), marked(said, after.text))
+
+
+def _text_of(evaluation: Evaluation, dictation: str) -> DictatedText:
+    return next(one for one in evaluation.dictated if one.id == dictation)
 
 
 def pair_rows(champion: Sequence[Row], challenger: Sequence[Row]) -> list[TranscriptPair]:

@@ -11,8 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 
 from whisper_retrain.errors import InputError
 from whisper_retrain.evaluation.rows import Evaluation
+from whisper_retrain.evaluation.scoring import LOST_WORDS
 from whisper_retrain.gate.decision import Differences
-from whisper_retrain.records import CurvePoint, Decision, EvaluationReport, Promotion, RuleOutcome
+from whisper_retrain.records import (
+    CurvePoint,
+    Decision,
+    Dictation,
+    EvaluationReport,
+    Promotion,
+    RuleOutcome,
+    total,
+)
 from whisper_retrain.release.evidence import Evidence
 from whisper_retrain.release.notifications import NON_CLINICAL
 from whisper_retrain.release.scores import METRIC_NAMES, ROLE_NAMES, percent_text, points_text
@@ -30,6 +39,7 @@ from whisper_retrain.report.diffs import (
     largest,
     learned_and_forgotten,
     pair_rows,
+    shown_dictation,
 )
 from whisper_retrain.report.figures import TEMPLATES, line_chart
 from whisper_retrain.templating import render
@@ -81,6 +91,7 @@ def html_report(
         learned=learned,
         forgotten=forgotten,
         behaviour=behaviour_rows(evidence.compared),
+        dictation=shown_dictation(evaluations[compared], evaluations["challenger"]),
         change_lists=[("wins", wins), ("losses", losses)],
         players=players(heard, audio),
         charts=curves(evidence.run.curve, evidence.run.best_step),
@@ -114,6 +125,17 @@ def behaviour_rows(reports: Mapping[str, EvaluationReport]) -> list[tuple[str, l
         "Latency, median": lambda r: f"{r.latency_p50_s:.2f} s",
         "Latency, 95th percentile": lambda r: f"{r.latency_p95_s:.2f} s",
     }
+    if any(report.dictations for report in reports.values()):
+        wanted |= {
+            "WER on dictations of a minute or two": _dictated(
+                lambda found: percent_text(total(one.words for one in found).error_rate)
+            ),
+            "Dictations with eight words or more missing in a row": _dictated(
+                lambda found: (
+                    f"{sum(one.longest_deletion >= LOST_WORDS for one in found)} of {len(found)}"
+                )
+            ),
+        }
     rows = [(name, [text(report) for report in reports.values()]) for name, text in wanted.items()]
     for probe in sorted({name for report in reports.values() for name in report.probes}):
         found = [report.probes.get(probe) for report in reports.values()]
@@ -124,6 +146,12 @@ def behaviour_rows(reports: Mapping[str, EvaluationReport]) -> list[tuple[str, l
             )
         )
     return rows
+
+
+def _dictated(
+    text: Callable[[Sequence[Dictation]], str],
+) -> Callable[[EvaluationReport], str]:
+    return lambda report: text(report.dictations) if report.dictations else "–"
 
 
 def curves(curve: Sequence[CurvePoint], best_step: int) -> dict[str, str]:

@@ -1,0 +1,99 @@
+"""The rules about long audio: a dictation is heard to its end, in order and once; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from whisper_retrain.evaluation.scoring import LOST_WORDS
+from whisper_retrain.gate.rules import Contest, non_inferior
+from whisper_retrain.gate.statistics import Paired, compare
+from whisper_retrain.records import Dictation, RuleOutcome
+
+MIN_DICTATIONS = 2
+"""One alone tells nothing of chance."""
+
+
+def long_form(contest: Contest) -> list[RuleOutcome]:
+    """WER on dictations surely not higher by more than the margin, and none newly broken."""
+    champion = contest.champion.report.dictations
+    challenger = contest.challenger.report.dictations
+    if len(champion) < MIN_DICTATIONS:
+        return [_untold(len(champion))] if contest.champion.report.conditions else []
+    return [
+        _wer(contest, champion, challenger),
+        _newly("lost", "miss eight words or more in a row", _lost, champion, challenger),
+        _newly("loops", "repeat what was said once", _loops, champion, challenger),
+        _newly("times", "have timestamps out of order", _disordered, champion, challenger),
+    ]
+
+
+def _untold(found: int) -> RuleOutcome:
+    return RuleOutcome(
+        rule="long-form",
+        outcome="info",
+        figure=found,
+        bound=MIN_DICTATIONS,
+        reason=f"the test set is stitched to {found} dictations of a minute or more: too few to"
+        " judge long audio by",
+    )
+
+
+def _wer(
+    contest: Contest, champion: tuple[Dictation, ...], challenger: tuple[Dictation, ...]
+) -> RuleOutcome:
+    """Each dictation is a block."""
+    policy = contest.policy
+    pairs = Paired(
+        np.array([one.words.errors for one in champion], dtype=np.float64),
+        np.array([one.words.errors for one in challenger], dtype=np.float64),
+        np.array([one.words.reference_length for one in champion], dtype=np.float64),
+    )
+    found = compare(
+        pairs,
+        {"dictation": [one.id for one in champion]},
+        alpha=policy.guard_alpha,
+        replicates=policy.replicates,
+        seed=policy.seed,
+    )
+    rule = non_inferior(
+        "long-form", f"WER on {len(champion)} dictations", found, policy.long_form_margin
+    )
+    words = sum(one.words.reference_length for one in champion)
+    if words < policy.min_guarded_words and rule.outcome == "inconclusive":
+        small = f"; {words} words are too few to judge by"
+        return rule.model_copy(update={"outcome": "info", "reason": rule.reason + small})
+    return rule
+
+
+def _newly(
+    name: str,
+    what: str,
+    broken: Callable[[Dictation], bool],
+    champion: tuple[Dictation, ...],
+    challenger: tuple[Dictation, ...],
+) -> RuleOutcome:
+    """No more dictations newly broken in one way than put right."""
+    pairs = list(zip(champion, challenger, strict=True))
+    new = sum(broken(b) and not broken(a) for a, b in pairs)
+    fixed = sum(broken(a) and not broken(b) for a, b in pairs)
+    return RuleOutcome(
+        rule=f"long-form-{name}",
+        outcome="fail" if new > fixed else "pass",
+        figure=new - fixed,
+        bound=0,
+        reason=f"{new} of {len(pairs)} dictations newly {what}, {fixed} no longer do",
+    )
+
+
+def _lost(one: Dictation) -> bool:
+    return one.longest_deletion >= LOST_WORDS
+
+
+def _loops(one: Dictation) -> bool:
+    return one.repeated > 0
+
+
+def _disordered(one: Dictation) -> bool:
+    return not one.in_order
