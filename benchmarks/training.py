@@ -1,18 +1,21 @@
 """Our training recipe against the stock one: speed, peak memory, WER; and what each lever brings.
 
-    python benchmarks/training.py [--seeds 3] [--steps 55] [--json FILE]    tiny.en, demo corpus
-    python benchmarks/training.py --tables shares                           one table of it alone
-    python benchmarks/training.py --device cuda [--json FILE]               random weights, a GPU
+    python benchmarks/training.py [--seeds 3] [--json FILE]      tiny.en, demo corpus
+    python benchmarks/training.py --tables windows               one table of it alone
+    python benchmarks/training.py --device cuda [--json FILE]    random weights, a GPU
 
 Both recipes train the same model on the same utterances with the same seed, steps, effective batch,
-learning rate and precision, each in a process of its own, one after the other. WER is decoded the
-standard way, with 30 s of context, on voices and sentences that no training split holds. On a GPU
-neither corpus nor tokenizer is needed, and only speed and memory are measured.
+learning rate and precision, each in a process of its own, one after the other. They are scored by
+the gate's own code, with 30 s of context: words on sentences and voices that no training split
+holds, words made up where nobody speaks, and dictations of 60 to 120 s. What was measured is kept
+under the digest of its order and of the code that trains and scores, so that a stopped run goes
+on. On a GPU neither corpus nor tokenizer is needed, and only speed and memory are measured.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -28,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.training_recipes import Order
+from whisper_retrain.whole import write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,7 +52,17 @@ GPU_LEVERS: dict[str, tuple[tuple[str, Any], ...]] = {
     **LEVERS,
     "default, torch.compile": (("compile", True),),
 }
-SHARES = (0.0, 0.05, 0.1)
+ALONE = (("window_utterances", 1), ("silent_share", 0.0))
+WINDOWS: dict[str, tuple[tuple[str, Any], ...]] = {
+    "none": (("packed_share", 0.0),),
+    "5 % alone in 30 s": (("packed_share", 0.05), *ALONE),
+    "10 % alone in 30 s": (("packed_share", 0.1), *ALONE),
+    "a quarter packed": (("packed_share", 0.25),),
+    "half packed": (("packed_share", 0.5),),
+}
+LENGTHS = (60, 240)
+"""Steps of our recipe; the stock one trains 60."""
+CELLS_VERSION = "1"
 
 
 def main() -> None:
@@ -65,9 +79,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=55)
+    parser.add_argument("--test-utterances", type=int, default=1500)
+    parser.add_argument("--windows", nargs="+", default=list(WINDOWS), help="rows of that table")
+    parser.add_argument("--lengths", nargs="+", type=int, default=list(LENGTHS), help="steps")
     parser.add_argument("--learning-rate", type=float, default=1e-4)
-    tables = ["stock", "levers", "steps", "shares"]
+    tables = ["stock", "levers", "steps", "windows"]
     parser.add_argument("--tables", nargs="+", choices=tables, default=tables[:3])
     parser.add_argument("--sizes", nargs="+", help="random weights (a GPU's default: small medium)")
     parser.add_argument("--batch-size", type=int, default=32, help="with random weights")
@@ -77,11 +93,36 @@ def _arguments() -> argparse.Namespace:
 
 
 def measured(order: Order, environment: dict[str, str] | None = None) -> Result:
-    """One training in a process of its own."""
+    """One training in a process of its own; from the cache, if it was made before."""
+    kept = _cell(order)
+    if kept and kept.exists():
+        found: Result = json.loads(kept.read_text())
+        return found
+    result = _measured(order, environment)
+    if kept and "error" not in result:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(kept, json.dumps(result))
+    return result
+
+
+def _cell(order: Order) -> Path | None:
+    """Where the result of an order is kept; random weights are measured anew each time."""
+    if not order.cache:
+        return None
+    sources = [*(ROOT / "src/whisper_retrain").glob("training/*.py")]
+    sources += [*(ROOT / "src/whisper_retrain").glob("evaluation/*.py")]
+    sources += [*(ROOT / "benchmarks").glob("training_*.py")]
+    told = {**asdict(order), "corpus": Path(order.corpus).name, "base": "", "cache": ""}
+    code = [path.read_text() for path in sorted(sources)]
+    digest = hashlib.sha256(json.dumps([CELLS_VERSION, told, code]).encode()).hexdigest()
+    return Path(order.cache) / "training-cells" / f"{digest[:24]}.json"
+
+
+def _measured(order: Order, environment: dict[str, str] | None) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         ask, answer = Path(folder) / "order.json", Path(folder) / "result.json"
         ask.write_text(json.dumps(asdict(order)))
-        path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+        path = os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
         command = [sys.executable, str(ROOT / "benchmarks" / "training_recipes.py"), ask, answer]
         done = subprocess.run(
             [str(part) for part in command],
@@ -107,18 +148,20 @@ def on_cpu(arguments: argparse.Namespace) -> Result:
     from whisper_retrain.local.demo.base_model import convert_base_model
     from whisper_retrain.local.demo.corpus import make_corpus
 
+    cache = arguments.cache.absolute()
     order = Order(
-        steps=arguments.steps,
         settings=(("learning_rate", arguments.learning_rate),),
-        corpus=str(make_corpus(arguments.cache, 1, lambda *_: None)),
-        base=str(convert_base_model(arguments.cache / "whisper-tiny.en")),
+        corpus=str(make_corpus(cache, 1, lambda *_: None)),
+        base=str(convert_base_model(cache / "whisper-tiny.en")),
+        cache=str(cache),
         skip_steps=1,
     )
+    scored = replace(order, score=arguments.test_utterances)
     tables: dict[str, Callable[[], Result]] = {
-        "stock": lambda: against_stock(order, arguments.seeds),
+        "stock": lambda: against_stock(scored, arguments.seeds),
         "levers": lambda: levers(replace(order, steps=8), LEVERS),
         "steps": flatness,
-        "shares": lambda: shares(order, arguments.seeds),
+        "windows": lambda: windows(scored, arguments),
     }
     figures: Result = {}
     for name in arguments.tables:
@@ -127,53 +170,148 @@ def on_cpu(arguments: argparse.Namespace) -> Result:
 
 
 def against_stock(order: Order, seeds: int) -> Result:
-    """Both recipes on each seed, and their difference in WER with its paired interval."""
-    say("recipe", "seed", "audio-s/s", "peak GiB", "WER %")
-    pairs = []
-    for seed in range(1, seeds + 1):
-        pair = {}
-        for recipe in ("stock", "ours"):
-            result = measured(replace(order, recipe=recipe, seed=seed, score=True))
-            check(result)
-            pair[recipe] = result
-            say(recipe, seed, result["audio_s_per_s"], gib(result), 100 * result["wer"])
-        pairs.append(pair)
-    delta = paired_bootstrap(pairs)
-    per_seed = [
-        {
-            "seed": pair["ours"]["seed"],
-            "speedup": pair["ours"]["audio_s_per_s"] / pair["stock"]["audio_s_per_s"],
-            "memory_ratio": pair["ours"]["peak_memory_bytes"] / pair["stock"]["peak_memory_bytes"],
-            "wer_stock": pair["stock"]["wer"],
-            "wer_ours": pair["ours"]["wer"],
-            **paired_bootstrap([pair]),
-        }
-        for pair in pairs
+    """Both recipes on each seed, ours at all lengths, and what they are worth."""
+    heading()
+    base = row("base model", replace(order, recipe="base"))
+    stock = [
+        row("stock", replace(order, recipe="stock", steps=LENGTHS[0], seed=seed))
+        for seed in range(1, seeds + 1)
     ]
-    over_all = {
-        name: float(np.mean([one[name] for one in per_seed]))
-        for name in ("speedup", "memory_ratio", "wer_stock", "wer_ours")
+    lengths = {
+        steps: [
+            row(f"ours, {steps} steps", replace(order, steps=steps, seed=seed))
+            for seed in range(1, seeds + 1)
+        ]
+        for steps in LENGTHS
     }
-    figures = {**over_all, **delta, "seeds": per_seed}
+    figures = {
+        "speedup": mean_ratio(lengths[LENGTHS[0]], stock, "audio_s_per_s"),
+        "memory_ratio": mean_ratio(lengths[LENGTHS[0]], stock, "peak_memory_bytes"),
+        "wer_stock": mean(stock, "wer"),
+        **max(
+            (paired_bootstrap(ours, stock) for ours in lengths.values()),
+            key=lambda delta: delta["wer_delta"],
+        ),
+        "longform_delta": max(longform_delta(ours) for ours in lengths.values()),
+        "longform_base": base["longform_wer"],
+        "longform_ours": max(mean(ours, "longform_wer") for ours in lengths.values()),
+        "probe_words_over_base": max(
+            float(np.mean([words_over(one, base) for one in ours])) for ours in lengths.values()
+        ),
+    }
+    for steps, ours in lengths.items():
+        figures[f"steps_{steps}"] = {
+            "wer": mean(ours, "wer"),
+            **paired_bootstrap(ours, stock),
+            "longform_delta": longform_delta(ours),
+            "probe_words_over_base": float(np.mean([words_over(one, base) for one in ours])),
+        }
     print(json.dumps(figures, indent=1))
     return figures
 
 
-def paired_bootstrap(pairs: list[dict[str, Result]], rounds: int = 10_000) -> dict[str, float]:
+def windows(order: Order, arguments: argparse.Namespace) -> Result:
+    """What windows of 30 s bring: of which kind, how many, at each length of training."""
+    heading()
+    base = row("base model", replace(order, recipe="base"))
+    found: list[Result] = []
+    for name, steps, seed in product(
+        arguments.windows, arguments.lengths, range(1, arguments.seeds + 1)
+    ):
+        settings = order.settings + WINDOWS[name]
+        result = row(
+            f"{name}, {steps} steps", replace(order, steps=steps, seed=seed, settings=settings)
+        )
+        found.append(
+            {
+                "windows": name,
+                "steps": steps,
+                "seed": seed,
+                "audio_s_per_s": result["audio_s_per_s"],
+                "wer": result["wer"],
+                "longform_wer": result["longform_wer"],
+                "longform_short_wer": result["longform_short_wer"],
+                "probes": result["probes"],
+                "probe_words_over_base": words_over(result, base),
+            }
+        )
+    return {"windows": found}
+
+
+def row(name: str, order: Order) -> Result:
+    """Measure, and print what one training is worth."""
+    result = measured(order)
+    check(result)
+    probes = ", ".join(f"{kind} {words:.1f}" for kind, words in result["probes"].items())
+    lost = max(one["longest_deletion"] for one in result["dictations"])
+    say(
+        name,
+        order.seed,
+        result.get("audio_s_per_s", 0.0),
+        gib(result) if "peak_memory_bytes" in result else 0.0,
+        100 * result["wer"],
+        100 * result["longform_wer"],
+        100 * (result["longform_wer"] - result["longform_short_wer"]),
+        lost,
+        f"  {probes}",
+    )
+    return result
+
+
+def heading() -> None:
+    """Over the rows."""
+    say(
+        "recipe", "seed", "audio-s/s", "peak GiB", "WER %", "long %", "- short", "lost", "  made up"
+    )
+
+
+def mean(results: list[Result], name: str) -> float:
+    """Over seeds."""
+    return float(np.mean([one[name] for one in results]))
+
+
+def mean_ratio(ours: list[Result], stock: list[Result], name: str) -> float:
+    """Over seeds, each against the same seed."""
+    return float(np.mean([a[name] / b[name] for a, b in zip(ours, stock, strict=True)]))
+
+
+def longform_delta(results: list[Result]) -> float:
+    """WER of dictations less that of the same utterances one by one, over seeds."""
+    return mean(results, "longform_wer") - mean(results, "longform_short_wer")
+
+
+def words_over(result: Result, base: Result) -> float:
+    """Words made up a probe beyond the base model's, the kinds alike."""
+    return float(
+        np.mean([words - base["probes"][kind] for kind, words in result["probes"].items()])
+    )
+
+
+def paired_bootstrap(
+    ours: list[Result], stock: list[Result], rounds: int = 10_000
+) -> dict[str, float]:
     """WER(ours) - WER(stock) and its two-sided 95 % interval.
 
-    Utterances are drawn with replacement (Bisani & Ney 2004), the same ones for both recipes and
-    all seeds.
+    Speakers are drawn with replacement (Liu & Peng 2020), the same ones for both recipes and all
+    seeds.
     """
-    ours = np.sum([pair["ours"]["errors"] for pair in pairs], axis=0)
-    stock = np.sum([pair["stock"]["errors"] for pair in pairs], axis=0)
-    words = np.sum([pair["ours"]["words"] for pair in pairs], axis=0)
-    drawn = np.random.default_rng(0).integers(0, len(words), (rounds, len(words)))
-    deltas = (ours - stock)[drawn].sum(axis=1) / words[drawn].sum(axis=1)
-    lower, upper = np.quantile(deltas, [0.025, 0.975])
-    mean = (ours - stock).sum() / words.sum()
-    ends = {"wer_delta_lower": float(lower), "wer_delta_upper": float(upper)}
-    return {"wer_delta": float(mean), **ends}
+    names = ours[0]["speakers"]
+    speakers = sorted(set(names))
+    which = np.array([speakers.index(name) for name in names])
+
+    def by_speaker(results: list[Result], counts: str) -> np.ndarray:
+        summed = np.sum([one[counts] for one in results], axis=0)
+        return np.bincount(which, weights=summed)
+
+    more = by_speaker(ours, "errors") - by_speaker(stock, "errors")
+    words = by_speaker(ours, "words")
+    drawn = np.random.default_rng(0).integers(0, len(speakers), (rounds, len(speakers)))
+    lower, upper = np.quantile(more[drawn].sum(axis=1) / words[drawn].sum(axis=1), [0.025, 0.975])
+    return {
+        "wer_delta": float(more.sum() / words.sum()),
+        "wer_delta_lower": float(lower),
+        "wer_delta_upper": float(upper),
+    }
 
 
 def levers(order: Order, table: dict[str, tuple[tuple[str, Any], ...]]) -> Result:
@@ -189,24 +327,6 @@ def levers(order: Order, table: dict[str, tuple[tuple[str, Any], ...]]) -> Resul
         found[name]["speedup"] = ratio
         say(name, "", result["audio_s_per_s"], gib(result), ratio)
     return {"levers": found}
-
-
-def shares(order: Order, seeds: int) -> Result:
-    """WER and words written on no speech, by the share of steps that keep the full 30 s."""
-    say("share of steps with 30 s", "seed", "audio-s/s", "WER %", "words on no speech")
-    base = measured(replace(order, recipe="base", score=True))
-    check(base)
-    say("(base model)", "", 0.0, 100 * base["wer"], words_on_probes(base))
-    rows = [{"share": None, "wer": base["wer"], "probes": base["probes"]}]
-    for seed, share in product(range(1, seeds + 1), SHARES):
-        settings = (*order.settings, ("full_context_share", share))
-        result = measured(replace(order, seed=seed, settings=settings, score=True))
-        check(result)
-        speed = result["audio_s_per_s"]
-        say(f"{share:.2f}", seed, speed, 100 * result["wer"], words_on_probes(result))
-        kept = ("seed", "wer", "probes", "audio_s_per_s", "errors", "words")
-        rows.append({"share": share, **{name: result[name] for name in kept}})
-    return {"shares": rows}
 
 
 def flatness() -> Result:
@@ -288,15 +408,6 @@ def gpu_row(name: str, result: Result) -> Result:
         row["share_of_peak"] = result["flop_per_s"] / result["peak_flop_per_s"]
     say(name, "", result["audio_s_per_s"], gib(result), 100 * row.get("share_of_peak", 0.0))
     return row
-
-
-def words_on_probes(result: Result) -> str:
-    """Mean number of words written on each kind of no speech."""
-    means = {
-        name: np.mean([len(text.split()) for text in texts])
-        for name, texts in result["probes"].items()
-    }
-    return ", ".join(f"{name} {mean:.1f}" for name, mean in means.items())
 
 
 def gib(result: Result) -> float:

@@ -18,14 +18,15 @@ import numpy as np
 import torch
 from transformers import WhisperFeatureExtractor
 
+from benchmarks.training_corpus import demo_train, synthetic_speech, unheard_test
+from benchmarks.training_scores import scored
 from whisper_retrain.config import DecodingConfig, TrainingConfig
-from whisper_retrain.data.decoding import decode, from_flac, to_flac
-from whisper_retrain.training.batches import BatchPlan
+from whisper_retrain.training.batches import share_of
+from whisper_retrain.training.checkpoint import write_checkpoint
 from whisper_retrain.training.compute import peak_flop_per_s, peak_memory_bytes, synchronize
 from whisper_retrain.training.devices import Device
-from whisper_retrain.training.fine_tuning import optimization_for
+from whisper_retrain.training.fine_tuning import batch_plan, optimization_for, portion_loader
 from whisper_retrain.training.model import (
-    WhisperLoss,
     default_learning_rate,
     labels_for,
     load_model,
@@ -33,7 +34,7 @@ from whisper_retrain.training.model import (
 )
 from whisper_retrain.training.optimization import Prepared
 from whisper_retrain.training.schedule import schedule_of
-from whisper_retrain.training.speech import Example, Labels, TrainingSpeech, collate, prefetched
+from whisper_retrain.training.speech import Labels, TrainingSpeech, prefetched
 from whisper_retrain.whisper_constants import SAMPLING_RATE_HZ
 
 SIZES = {  # width, layers, heads
@@ -42,7 +43,6 @@ SIZES = {  # width, layers, heads
     "small": (768, 12, 12),
     "medium": (1024, 24, 16),
 }
-PROBES, PROBE_S = {"silence": 0.0, "noise": 0.01, "hum": 0.05}, 5.0  # amplitudes, duration
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,10 @@ class Order:
     utterances: int = 0
     skip_steps: int = 0
     settings: tuple[tuple[str, Any], ...] = ()
-    score: bool = False
+    cache: str = ""
+    """Folder of the test speech."""
+    score: int = 0
+    """Test utterances that the trained model is scored on."""
 
     @property
     def config(self) -> TrainingConfig:
@@ -75,16 +78,6 @@ class Order:
         return TrainingConfig(**fields, **dict(self.settings))
 
 
-@dataclass(frozen=True)
-class Spoken:
-    """The least that training asks of an utterance."""
-
-    id: str
-    reference: str
-    duration_s: float
-    speaker: str = ""
-
-
 class CharacterTokenizer:
     """Stands in where no tokenizer files are: about as many ids a second as real speech has."""
 
@@ -94,54 +87,6 @@ class CharacterTokenizer:
     def __call__(self, text: str, **_: Any) -> Any:
         ids = [1000 + ord(letter) % 256 for letter in text[::4]]
         return type("Encoding", (), {"input_ids": ids})()
-
-
-def demo_speech(corpus: Path, folder: Path) -> TrainingSpeech:
-    """The demo's recordings: voices and sentences of the test split are in no training split.
-
-    They are 16 kHz FLAC read one by one, as a dataset revision's are.
-    """
-    import pyarrow.parquet as pq
-
-    from whisper_retrain.local.demo.plan import sentences
-    from whisper_retrain.local.demo.speakers import DEMO_TEST_SPEAKERS, DEMO_VALIDATION_SPEAKERS
-
-    test_texts = {sentence.text for sentence in sentences("test")}
-    splits: dict[str, list[Spoken]] = {"train": [], "validation": []}
-    rows = (
-        row
-        for path in sorted(corpus.glob("*.parquet"))
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=16)
-        for row in batch.to_pylist()
-    )
-    for row in rows:
-        if (speaker := row["speaker_id"]) in DEMO_VALIDATION_SPEAKERS:
-            continue  # the benchmark picks nothing by validation
-        if (row["sentence"] in test_texts) != (speaker in DEMO_TEST_SPEAKERS):
-            continue  # would be known by voice or by sentence
-        audio = decode(row["path"]["bytes"])
-        (folder / f"{row['id']}.flac").write_bytes(to_flac(audio.samples))
-        split = "validation" if speaker in DEMO_TEST_SPEAKERS else "train"
-        splits[split].append(Spoken(row["id"], row["sentence"], audio.duration_s, str(speaker)))
-
-    def read(utterance: Spoken) -> np.ndarray:
-        return from_flac((folder / f"{utterance.id}.flac").read_bytes())
-
-    return TrainingSpeech(splits["train"], splits["validation"], read)
-
-
-def synthetic_speech(count: int) -> TrainingSpeech:
-    """Noise as long as the utterances of the PaulMooney dataset: 2 to 10 s, 4.6 s in the mean."""
-    rng = np.random.default_rng(0)
-    noise = rng.standard_normal(SAMPLING_RATE_HZ * 30).astype(np.float32) * 0.1
-    durations = np.clip(rng.gamma(6.0, 4.6 / 6.0, count), 2.0, 10.0)
-    utterances = [
-        Spoken(str(n), "x" * round(15 * seconds), float(seconds))
-        for n, seconds in enumerate(durations)
-    ]
-    return TrainingSpeech(
-        utterances, utterances[:1], lambda u: noise[: round(u.duration_s * SAMPLING_RATE_HZ)].copy()
-    )
 
 
 def random_model(size: str) -> Any:
@@ -169,7 +114,8 @@ def prepared(order: Order, folder: Path) -> tuple[Any, Labels, TrainingSpeech]:
         model = load_model(Path(order.base))
         mend_generation_config(model, DecodingConfig())
         labels = labels_for(model, Path(order.base), DecodingConfig())
-        return model, labels, demo_speech(Path(order.corpus), folder)
+        train, read = demo_train(Path(order.corpus), folder)
+        return model, labels, TrainingSpeech(train, (), read)
     model = random_model(order.size)
     labels = Labels(CharacterTokenizer(), model.config.decoder_start_token_id, 448)
     return model, labels, synthetic_speech(order.utterances or 512)
@@ -202,20 +148,14 @@ def train_ours(order: Order, model: Any, labels: Labels, speech: TrainingSpeech)
     """Our recipe: the engine's own step on the engine's own plan."""
     device = Device("auto", force_cpu=order.device == "cpu")
     config = order.config
-    plan = BatchPlan(
-        tuple(u.duration_s for u in speech.train),
-        config.batch_size,
-        config.seed,
-        config.bucket_batches,
-        config.full_context_share,
-    )
+    plan = batch_plan(speech.train, config)
+    hear = portion_loader(speech.train, labels, config, speech)
     schedule = schedule_of(config, plan.steps_per_epoch)
     optimization = optimization_for(model, labels, config, schedule, device)
 
     def load(step: Any) -> Prepared:
-        chosen = [speech.train[index] for index in step.indices]
-        examples = [Example(u.id, speech.audio(u), labels.ids(u.reference)) for u in chosen]
-        return optimization.prepare(step, examples)
+        portions = share_of(step, plan.durations_s, 0, 1)
+        return optimization.prepare(step, [hear(portion, step) for portion in portions])
 
     clock, flop = Clock(device.torch, order.skip_steps), 0.0
     clock.start()
@@ -326,56 +266,6 @@ def _figures(clock: Clock, device: Device) -> dict[str, Any]:
     }
 
 
-def scored(model: Any, labels: Labels, speech: TrainingSpeech) -> dict[str, Any]:
-    """Errors and words of each test utterance, decoded with 30 s, and words said of no speech."""
-    from whisper_retrain.evaluation.scoring import count_words
-    from whisper_retrain.normalizer import normalize
-    from whisper_retrain.training.validation import Validator, quiet_transformers
-
-    quiet_transformers()
-    device = Device("float32", force_cpu=True)
-    loss = WhisperLoss(model.cpu())
-    model.config.use_cache = True
-
-    def load(utterance: Spoken) -> Example:
-        return Example(utterance.id, speech.audio(utterance), labels.ids(utterance.reference))
-
-    validator = Validator(speech.validation, load, labels, DecodingConfig(), device)
-    result = validator.run(loss, lambda *_: None)
-    ordered = sorted(speech.validation, key=lambda u: u.id)
-    counts = count_words(
-        [normalize(u.reference) for u in ordered], [normalize(t) for t in result.hypotheses]
-    )
-    return {
-        "wer": result.wer,
-        "errors": [c.errors for c in counts],
-        "words": [c.reference_length for c in counts],
-        "speakers": [u.speaker for u in ordered],
-        "probes": _probed(model, labels),
-    }
-
-
-@torch.no_grad()
-def _probed(model: Any, labels: Labels) -> dict[str, list[str]]:
-    """What the model writes where nothing is said: three takes of silence, noise and hum."""
-    texts: dict[str, list[str]] = {}
-    time_s = np.arange(round(PROBE_S * SAMPLING_RATE_HZ)) / SAMPLING_RATE_HZ
-    for name, amplitude in PROBES.items():
-        for take in range(3):
-            rng = np.random.default_rng(take)
-            wave = rng.standard_normal(len(time_s))
-            if name == "hum":
-                wave = np.sin(2 * np.pi * (50 + 10 * take) * time_s)
-            example = Example(name, (amplitude * wave).astype(np.float32), (0,))
-            piece = collate([example], labels, 0.0, full_context=True)
-            features = WhisperLoss(model).log_mel(piece.waves)
-            ids = model.generate(features, max_new_tokens=64, do_sample=False)
-            texts.setdefault(name, []).append(
-                labels.tokenizer.batch_decode(ids, skip_special_tokens=True)[0]
-            )
-    return texts
-
-
 def run(order: Order) -> dict[str, Any]:
     """Train, and score if asked."""
     with tempfile.TemporaryDirectory() as folder:
@@ -390,7 +280,10 @@ def _run(order: Order, model: Any, labels: Labels, speech: TrainingSpeech) -> di
     result["device"] = torch.cuda.get_device_name(device.torch) if on_gpu else "CPU"
     result["peak_flop_per_s"] = peak_flop_per_s(device.torch, device.precision, 1.0)
     if order.score:
-        result |= scored(model, labels, speech)
+        with tempfile.TemporaryDirectory() as folder:
+            model.config.use_cache = True
+            checkpoint = write_checkpoint(model.cpu(), Path(order.base), Path(folder) / "model")
+            result |= scored(checkpoint, *unheard_test(Path(order.cache), order.score))
     return {**asdict(order), **result, "torch": torch.__version__}
 
 

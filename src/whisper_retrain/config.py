@@ -199,12 +199,26 @@ class TrainingConfig(Config):
     )
     threads: int = Field(0, title="CPU threads per process", description="0: all.", ge=0)
     deadline_s: int = Field(86_400, title="Deadline (s)", ge=1)
-    full_context_share: float = Field(
+    packed_share: float = Field(
         0.0,
-        title="Steps with the full 30 s",
-        description="Share of steps padded to 30 s; the others end soon after the speech does.",
+        title="Utterances in windows of 30 s",
+        description="Share of utterances that are heard one after the other, with pauses, as in a "
+        "dictation; the others by themselves, and their audio ends soon after the speech does.",
         ge=0,
         le=1,
+    )
+    window_utterances: int | None = Field(
+        None,
+        title="Utterances in a window at most",
+        description="None: as many as fit; 1: each alone in its 30 s.",
+        ge=1,
+    )
+    silent_share: float = Field(
+        0.1,
+        title="Windows without speech",
+        description="Beside every window with speech so many with silence, noise or hum.",
+        ge=0,
+        le=10,
     )
     context_margin_s: float = Field(
         1.0, title="Silence after the longest utterance (s)", ge=0.1, le=30

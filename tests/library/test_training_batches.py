@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 from whisper_retrain.training import batches
 from whisper_retrain.training.batches import (
     BatchPlan,
+    Packing,
     StepPlan,
+    Window,
     context_s,
     micro_batches,
     share_of,
 )
+from whisper_retrain.whisper_constants import CONTEXT_S
 
 DURATIONS = tuple(1.0 + (n * 37 % 100) / 20 for n in range(103))
 
@@ -63,11 +66,51 @@ def test_buckets_hold_utterances_alike_in_length() -> None:
     assert spread(12) < 0.25 * spread(1)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 1 / 3, 1.0])
-def test_the_share_of_full_context_is_exact_and_evenly_spread(share: float) -> None:
-    flags = [plan(full_context_share=share).at(step).full_context for step in range(120)]
-    assert sum(flags) == round(120 * share)
-    assert abs(sum(flags[:60]) - 60 * share) <= 1
+SPEAKERS = tuple(f"speaker {n % 5}" for n in range(103))
+
+
+def packing(share: float, at_most: int | None = None, silent_share: float = 0.0) -> BatchPlan:
+    return plan(packing=Packing(share, at_most, silent_share), speakers=SPEAKERS)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
+def test_the_share_in_windows_is_exact_and_an_epoch_uses_no_utterance_twice(share: float) -> None:
+    one = packing(share)
+    steps = [one.at(step) for step in range(one.steps_per_epoch)]
+    alone = [index for step in steps for index in step.indices]
+    together = [index for step in steps for window in step.windows for index in window.indices]
+    assert sorted({*alone, *together}) == sorted(alone + together)
+    # A step whose utterances are all in windows keeps one by itself: there are fewer windows.
+    assert len(together) == min(round(96 * share), 96 - 12)
+    assert min(len(step.indices) for step in steps) >= 1
+
+
+def test_a_window_has_one_speaker_and_is_filled_at_random_up_to_what_fits() -> None:
+    one = packing(0.9)
+    windows = [w for step in range(60) for w in one.at(step).windows]
+    assert all(len({SPEAKERS[index] for index in window.indices}) == 1 for window in windows)
+    spoken_s = [sum(DURATIONS[index] for index in window.indices) for window in windows]
+    assert min(spoken_s) < 6.0  # one utterance, silence after it
+    # At most one more than fits, which is then cut.
+    assert max(spoken_s) < CONTEXT_S + max(DURATIONS)
+    assert len({window.seed for window in windows}) == len(windows)
+
+
+def test_a_window_of_at_most_one_utterance_is_the_full_context() -> None:
+    one = packing(0.5, at_most=1)
+    windows = [w for step in range(12) for w in one.at(step).windows]
+    assert [len(window.indices) for window in windows] == [1] * 48
+
+
+def test_now_and_then_nobody_speaks() -> None:
+    one = packing(0.5, at_most=1, silent_share=0.25)
+    windows = [w for step in range(12) for w in one.at(step).windows]
+    assert sum(not window.indices for window in windows) == 12
+
+
+def test_a_batch_of_one_utterance_keeps_it_by_itself() -> None:
+    one = plan(batch_size=1, packing=Packing(1.0))
+    assert all(len(one.at(step).indices) == 1 for step in range(10))
 
 
 def test_an_epoch_is_planned_once_however_many_of_its_steps_are_asked_for() -> None:
@@ -81,17 +124,17 @@ def test_an_epoch_is_planned_once_however_many_of_its_steps_are_asked_for() -> N
 @given(
     durations=st.lists(st.floats(0.2, 30.0), min_size=1, max_size=40),
     budget_s=st.floats(1.0, 200.0),
-    full=st.booleans(),
+    margin_s=st.sampled_from([1.0, CONTEXT_S]),
 )
 @settings(max_examples=200, deadline=None)
 def test_micro_batches_hold_every_utterance_once_and_keep_to_the_budget(
-    durations: list[float], budget_s: float, full: bool
+    durations: list[float], budget_s: float, margin_s: float
 ) -> None:
-    pieces = micro_batches(durations, budget_s, 1.0, full)
+    pieces = micro_batches(durations, budget_s, margin_s)
     assert sorted(i for piece in pieces for i in piece) == list(range(len(durations)))
     for piece in pieces:
         longest = max(durations[i] for i in piece)
-        padded_s = 30.0 if full else context_s(longest, 1.0)
+        padded_s = context_s(longest, margin_s)
         assert len(piece) * padded_s <= budget_s + 1e-6 or len(piece) == 1
 
 
@@ -102,8 +145,11 @@ def test_a_context_ends_after_the_margin_in_multiples_of_sixteen_positions() -> 
 
 
 def test_processes_share_a_batch_without_overlap_and_alike_in_length() -> None:
-    step = StepPlan(0, tuple(range(9)), full_context=False)
+    windows = tuple(Window((index,), index) for index in range(9, 13))
+    step = StepPlan(0, tuple(range(9)), windows)
     shares = [share_of(step, DURATIONS, rank, 2) for rank in range(2)]
-    assert sorted(shares[0] + shares[1]) == list(range(9))
-    longest = [max(DURATIONS[i] for i in share) for share in shares]
+    alone = [[p for p in share if isinstance(p, int)] for share in shares]
+    assert sorted(alone[0] + alone[1]) == list(range(9))
+    assert [len(share) - len(own) for share, own in zip(shares, alone, strict=True)] == [2, 2]
+    longest = [max(DURATIONS[i] for i in own) for own in alone]
     assert abs(longest[0] - longest[1]) < 1.9

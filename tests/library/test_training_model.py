@@ -21,6 +21,7 @@ from whisper_retrain.training.model import (
     mend_generation_config,
 )
 from whisper_retrain.training.speech import Example, Piece, collate, usable
+from whisper_retrain.whisper_constants import CONTEXT_S
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def a_piece(model: Any, base: Path, full_context: bool) -> Piece:
     labels = labels_for(model, base, DecodingConfig())
     texts = ["pain", "cough fever rash"]
     examples = [Example(text, say(text), labels.ids(text)) for text in texts]
-    return collate(examples, labels, 1.0, full_context)
+    return collate(examples, labels, CONTEXT_S if full_context else 1.0)
 
 
 def test_with_the_full_context_the_loss_is_that_of_transformers(base: Path) -> None:

@@ -21,7 +21,7 @@ from whisper_retrain.training.schedule import schedule_of
 from whisper_retrain.training.speech import Example
 
 UTTERANCES = spoken(8)
-PLAN = StepPlan(0, tuple(range(8)), full_context=False)
+PLAN = StepPlan(0, tuple(range(8)))
 
 
 @pytest.fixture(scope="module")

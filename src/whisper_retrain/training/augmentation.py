@@ -44,9 +44,7 @@ def add_noise(wave: Wave, snr_db: float, rng: np.random.Generator) -> Wave:
     power = float(np.mean(np.square(wave))) if len(wave) else 0.0
     if power == 0.0:
         return wave
-    spectrum = np.fft.rfft(rng.standard_normal(len(wave)))
-    tilt = np.arange(1, len(spectrum) + 1) ** (-rng.uniform(0, 1))
-    noise = np.fft.irfft(spectrum * tilt, len(wave))
+    noise = colored_noise(len(wave), rng)
     wanted = power / 10 ** (snr_db / 10)
     noise *= np.sqrt(wanted / np.mean(np.square(noise)))
     return np.asarray(wave + noise, np.float32)
@@ -75,3 +73,10 @@ def _bands(features: Tensor, length: int, share: float) -> Tensor:
     start = torch.rand(rows, 1) * (length - width)
     at = torch.arange(length)[None, :]
     return ((at >= start) & (at < start + width)).to(features.device)
+
+
+def colored_noise(samples: int, rng: np.random.Generator) -> Wave:
+    """Noise whose amplitude falls with frequency to a power between 0 (white) and 1 (brown)."""
+    spectrum = np.fft.rfft(rng.standard_normal(samples))
+    tilt = np.arange(1, len(spectrum) + 1) ** (-rng.uniform(0, 1))
+    return np.asarray(np.fft.irfft(spectrum * tilt, samples))

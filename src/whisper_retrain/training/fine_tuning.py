@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from whisper_retrain.records import Artifact, Checkpoint, TrainingRun
 from whisper_retrain.retries import retried
 from whisper_retrain.training import model as whisper
 from whisper_retrain.training.augmentation import SpecAugment, augmented
-from whisper_retrain.training.batches import BatchPlan, StepPlan
+from whisper_retrain.training.batches import BatchPlan, Packing, Portion, StepPlan, Window
 from whisper_retrain.training.checkpoint import write_checkpoint
 from whisper_retrain.training.compute import peak_flop_per_s, peak_memory_bytes
 from whisper_retrain.training.course import Course
@@ -36,6 +36,7 @@ from whisper_retrain.training.job import TrainingJob
 from whisper_retrain.training.loop import TrainingLoop
 from whisper_retrain.training.lora import add_adapters
 from whisper_retrain.training.optimization import Optimization
+from whisper_retrain.training.packing import Utterance, packed
 from whisper_retrain.training.progress import Reporter
 from whisper_retrain.training.schedule import Schedule, passes, schedule_of
 from whisper_retrain.training.selection import Selection, select_weights
@@ -44,6 +45,7 @@ from whisper_retrain.training.speech import (
     Labels,
     TrainingSpeech,
     TrainingUtterance,
+    Wave,
     usable,
 )
 from whisper_retrain.training.state import States
@@ -108,13 +110,7 @@ def _prepare(job: TrainingJob, around: Surroundings) -> tuple[TrainingLoop, Stat
     labels = whisper.labels_for(model, around.base_model_dir, job.decoding)
     chosen, dropped = usable(around.speech.train, labels, "train")
     validation, _ = usable(around.speech.validation, labels, "validation")
-    plan = BatchPlan(
-        tuple(float(utterance.duration_s) for utterance in chosen),
-        config.batch_size,
-        config.seed,
-        config.bucket_batches,
-        config.full_context_share,
-    )
+    plan = batch_plan(chosen, config)
     schedule = schedule_of(config, plan.steps_per_epoch)
     optimization = optimization_for(model, labels, config, schedule, device)
     kept = KeptWeights(around.work_dir / "kept")
@@ -132,7 +128,7 @@ def _prepare(job: TrainingJob, around: Surroundings) -> tuple[TrainingLoop, Stat
             device,
         ),
         plan=plan,
-        load=_loader(chosen, labels, config, around.speech),
+        load=portion_loader(chosen, labels, config, around.speech),
         course=course,
         kept=kept,
         states=states,
@@ -187,13 +183,39 @@ def _example(utterance: TrainingUtterance, labels: Labels, speech: TrainingSpeec
     return Example(utterance.id, speech.audio(utterance), labels.ids(utterance.reference))
 
 
-def _loader(
-    chosen: list[TrainingUtterance], labels: Labels, config: TrainingConfig, speech: TrainingSpeech
-) -> Callable[[int, StepPlan], Example]:
-    def load(index: int, plan: StepPlan) -> Example:
-        example = _example(chosen[index], labels, speech)
+def batch_plan(chosen: Sequence[TrainingUtterance], config: TrainingConfig) -> BatchPlan:
+    """All steps over these utterances."""
+    return BatchPlan(
+        tuple(float(utterance.duration_s) for utterance in chosen),
+        config.batch_size,
+        config.seed,
+        config.bucket_batches,
+        Packing(config.packed_share, config.window_utterances, config.silent_share),
+        tuple(utterance.speaker for utterance in chosen),
+    )
+
+
+def portion_loader(
+    chosen: Sequence[TrainingUtterance],
+    labels: Labels,
+    config: TrainingConfig,
+    speech: TrainingSpeech,
+) -> Callable[[Portion, StepPlan], Example]:
+    """A function that fetches a portion's audio, varies it, and stitches a window's together."""
+
+    def heard(index: int, plan: StepPlan) -> Wave:
         rng = np.random.default_rng([config.seed, plan.step, index])
-        return Example(example.id, augmented(example.wave, config, rng), example.label_ids)
+        return augmented(speech.audio(chosen[index]), config, rng)
+
+    def load(portion: Portion, plan: StepPlan) -> Example:
+        if isinstance(portion, Window):
+            spoken = [
+                Utterance(chosen[index].id, heard(index, plan), chosen[index].reference)
+                for index in portion.indices
+            ]
+            return packed(spoken, labels, np.random.default_rng(portion.seed))
+        utterance = chosen[portion]
+        return Example(utterance.id, heard(portion, plan), labels.ids(utterance.reference))
 
     return load
 

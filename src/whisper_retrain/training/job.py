@@ -25,7 +25,7 @@ class TrainingJob(Job):
     """Fine-tune this base model on this dataset revision in this way."""
 
     stage: ClassVar[str] = "train"
-    version: ClassVar[str] = "v1"
+    version: ClassVar[str] = "v2"
 
     dataset: DatasetRevision
     """What is trained on."""

@@ -15,7 +15,7 @@ from whisper_retrain.config import TrainingConfig
 from whisper_retrain.edges.tracking import Tracker
 from whisper_retrain.errors import InterruptedTrainingError
 from whisper_retrain.records import CurvePoint
-from whisper_retrain.training.batches import BatchPlan, StepPlan, share_of
+from whisper_retrain.training.batches import BatchPlan, Portion, StepPlan, share_of
 from whisper_retrain.training.compute import peak_memory_bytes
 from whisper_retrain.training.course import Course
 from whisper_retrain.training.devices import Device
@@ -53,7 +53,7 @@ class TrainingLoop:
     optimization: Optimization
     validator: Validator
     plan: BatchPlan
-    load: Callable[[int, StepPlan], Example]
+    load: Callable[[Portion, StepPlan], Example]
     course: Course
     kept: KeptWeights
     states: StateKeeper
@@ -97,7 +97,7 @@ class TrainingLoop:
 
     def _prepared(self, plan: StepPlan) -> Prepared:
         mine = share_of(plan, self.plan.durations_s, self.device.rank, self.device.ranks)
-        return self.optimization.prepare(plan, [self.load(index, plan) for index in mine])
+        return self.optimization.prepare(plan, [self.load(portion, plan) for portion in mine])
 
     def _step(self, prepared: Prepared) -> None:
         began = time.monotonic()

@@ -23,7 +23,7 @@ from whisper_retrain.training.devices import Device, is_out_of_memory
 from whisper_retrain.training.model import WhisperLoss, save_embedding_gradient
 from whisper_retrain.training.schedule import Schedule
 from whisper_retrain.training.speech import IGNORED, Example, Labels, Piece, collate
-from whisper_retrain.whisper_constants import CONTEXT_S, HOP_SAMPLES, SAMPLING_RATE_HZ
+from whisper_retrain.whisper_constants import HOP_SAMPLES, SAMPLING_RATE_HZ
 
 # AdamW as Whisper was trained (Radford et al. 2022, table 17).
 BETAS, EPSILON = (0.9, 0.98), 1e-6
@@ -107,11 +107,8 @@ class Optimization:
         """Cut this process's share into pieces; done ahead, by the thread that reads speech."""
         margin_s, budget_s = self.config.context_margin_s, self.budget_s
         durations = [len(example.wave) / SAMPLING_RATE_HZ for example in examples]
-        cuts = micro_batches(durations, budget_s, margin_s, plan.full_context)
-        pieces = (
-            collate([examples[i] for i in cut], self.labels, margin_s, plan.full_context)
-            for cut in cuts
-        )
+        cuts = micro_batches(durations, budget_s, margin_s)
+        pieces = (collate([examples[i] for i in cut], self.labels, margin_s) for cut in cuts)
         if self.device.torch.type == "cuda":
             pieces = (piece.pinned() for piece in pieces)
         return Prepared(plan, examples, tuple(pieces), budget_s)
@@ -184,8 +181,8 @@ class Optimization:
             failed = True
         if self.device.any(failed):
             return None
-        samples = sum(len(example.wave) for example in prepared.examples)
-        return [summed, sum(map(self._flop, prepared.pieces)), samples / SAMPLING_RATE_HZ]
+        audio_s = sum(example.audio_s for example in prepared.examples)
+        return [summed, sum(map(self._flop, prepared.pieces)), audio_s]
 
     def _backward(self, piece: Piece, tokens: float) -> Tensor:
         with self.device.autocast():
@@ -201,8 +198,7 @@ class Optimization:
     def _shrink(self, plan: StepPlan) -> None:
         """Halve the micro-batch; OutOfMemoryError when it is one utterance already."""
         self.device.release_memory()
-        least_s = CONTEXT_S if plan.full_context else LEAST_BUDGET_S
-        if self.budget_s < least_s:
+        if self.budget_s < LEAST_BUDGET_S:
             raise OutOfMemoryError(
                 "memory ran out with one utterance at a time",
                 where=f"step {plan.step + 1} on {self.device.torch}",

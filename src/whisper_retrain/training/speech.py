@@ -19,7 +19,7 @@ from torch import Tensor
 
 from whisper_retrain.errors import InputError
 from whisper_retrain.training.batches import StepPlan, context_s
-from whisper_retrain.whisper_constants import CONTEXT_S, SAMPLING_RATE_HZ
+from whisper_retrain.whisper_constants import CONTEXT_S, POSITION_S, SAMPLING_RATE_HZ
 
 IGNORED = -100  # label id that the loss leaves out
 LoadedT = TypeVar("LoadedT")
@@ -36,6 +36,8 @@ class TrainingUtterance(Protocol):
     def reference(self) -> str: ...
     @property
     def duration_s(self) -> float: ...
+    @property
+    def speaker(self) -> str | None: ...
 
 
 UtteranceT = TypeVar("UtteranceT", bound=TrainingUtterance)
@@ -55,14 +57,21 @@ class TrainingSpeech:
 
 @dataclass(frozen=True)
 class Example:
-    """One utterance ready for a batch."""
+    """One utterance, or a window of several, ready for a batch."""
 
     id: str
-    """Of the utterance."""
+    """Of the utterance, or of the window's first."""
     wave: Wave
     """Samples, mono at 16 kHz, within -1..1."""
     label_ids: tuple[int, ...]
     """With prefix and end of text."""
+    spoken_s: float | None = None
+    """Seconds of utterances in a window; None: all of it is one."""
+
+    @property
+    def audio_s(self) -> float:
+        """Seconds of utterances; a window's pauses don't count."""
+        return len(self.wave) / SAMPLING_RATE_HZ if self.spoken_s is None else self.spoken_s
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,23 @@ class Labels:
         """Label ids with prefix and end of text; the text's own ids may be none."""
         text = self.text_ids(reference)
         return (*self._prefix, *text, self.tokenizer.eos_token_id)
+
+    def timed_ids(self, spoken: Sequence[tuple[float, float | None, str]]) -> tuple[int, ...]:
+        """Label ids with timestamps of what is spoken in a window: (start_s, end_s, reference).
+
+        As Whisper was trained: what is cut by the window's end (`end_s` None) has its start alone,
+        from which long-form transcription goes on (Radford et al. 2022, section 2.3).
+        """
+        ids: list[int] = []
+        for start_s, end_s, reference in spoken:
+            ids.append(self._time_id(start_s))
+            if end_s is not None:
+                ids += [*self.text_ids(reference), self._time_id(end_s)]
+        return (*self._prefix[:-1], *ids, self.tokenizer.eos_token_id)
+
+    def _time_id(self, seconds: float) -> int:
+        # The prefix ends with "no timestamps"; the id after it is that of 0 s, in steps of 20 ms.
+        return int(self._prefix[-1]) + 1 + round(seconds / POSITION_S)
 
     def text_ids(self, reference: str) -> list[int]:
         """Ids of the text alone."""
@@ -137,12 +163,13 @@ def usable(
     return taken, dict(dropped)
 
 
-def collate(
-    examples: Sequence[Example], labels: Labels, margin_s: float, full_context: bool
-) -> Piece:
-    """Pad waveforms to their common context and label ids to the longest."""
+def collate(examples: Sequence[Example], labels: Labels, margin_s: float) -> Piece:
+    """Pad waveforms to their common context and label ids to the longest.
+
+    A margin of 30 s gives them Whisper's full context.
+    """
     longest_s = max(len(example.wave) for example in examples) / SAMPLING_RATE_HZ
-    padded_s = CONTEXT_S if full_context else context_s(longest_s, margin_s)
+    padded_s = context_s(longest_s, margin_s)
     waves = np.zeros((len(examples), round(padded_s * SAMPLING_RATE_HZ)), np.float32)
     width = max(len(example.label_ids) for example in examples)
     targets = np.full((len(examples), width), IGNORED, np.int64)

@@ -29,6 +29,7 @@ from whisper_retrain.training.speech import (
     TrainingUtterance,
     collate,
 )
+from whisper_retrain.whisper_constants import CONTEXT_S
 
 logger = logging.getLogger(__name__)
 FEW_TOKENS = 8  # beside what speech of that length may hold: punctuation of a short word
@@ -143,7 +144,7 @@ class Validator:
         self, loss: WhisperLoss, batch: Sequence[TrainingUtterance], longest_s: float
     ) -> _Batch:
         examples = [self._load(utterance) for utterance in batch]
-        piece = collate(examples, self.labels, 0.0, full_context=True).to(self.device.torch)
+        piece = collate(examples, self.labels, CONTEXT_S).to(self.device.torch)
         with self.device.autocast():
             encoded = loss.whisper.model.encoder(loss.log_mel(piece.waves))
             summed = self._loss(loss, piece, encoded)
