@@ -31,6 +31,9 @@ class Device:
         self.rank: int = state.process_index
         self.ranks: int = state.num_processes
         self.precision = self._resolved(precision)
+        # With many shapes cuDNN's attention plans each anew (modelscope/FunASR#3705), and in
+        # bfloat16 it gave gradients that are no numbers on an H100 (kyutai-labs/pocket-tts#264).
+        torch.backends.cuda.enable_cudnn_sdp(False)
 
     @property
     def is_main(self) -> bool:
