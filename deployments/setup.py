@@ -1,9 +1,9 @@
 """One command that makes the Prefect server ready: `python -m deployments.setup`.
 
 Idempotent: run again, it changes nothing, and a schedule that was paused in the UI stays paused.
-It deploys prefect.yaml, and around that makes what prefect.yaml cannot say: the work pool, the
-limit of one task per GPU, the block that keeps task results in S3, the block that delivers
-notifications, and the automations.
+It deploys prefect.yaml, and around that makes what prefect.yaml cannot say: the work pools, the
+limit of one task or flow run per GPU, the block that keeps task results in S3, the block that
+delivers notifications, and the automations.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from prefect.blocks.core import Block
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import WorkPool
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect_aws import AwsClientParameters, AwsCredentials, S3Bucket
@@ -29,32 +30,51 @@ from whisper_retrain.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
 WORK_POOL = "whisper-retrain"
+GPU_POOL = "whisper-retrain-gpu"
 BLOCK_NAME = "whisper-retrain"
 
 
-def create_work_pool() -> WorkPool:
+def create_work_pool(name: str) -> WorkPool:
     """A process pool; on Kubernetes, ECS or Docker make a pool of that type under this name."""
     with get_client(sync_client=True) as client:
         try:
-            return client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
+            return client.create_work_pool(WorkPoolCreate(name=name, type="process"))
         except ObjectAlreadyExists:
-            return client.read_work_pool(WORK_POOL)
+            return client.read_work_pool(name)
 
 
 def limit_gpu() -> None:
-    """So many tasks with the GPU's tag at a time, over all machines, as the setting says.
+    """As many at a time as there are GPUs: flow runs of the GPU pool, or tasks with the GPU's tag.
 
-    Without the setting it is one, and a limit that a person has set stays as it is.
+    The tag counts over all machines, whoever works; so with placed stages it would only hold up a
+    child that has its GPU already. Without the setting the limit is one, and one that a person
+    has set stays as it is.
     """
-    slots = load_settings().gpu_slots
+    settings = load_settings()
     with get_client(sync_client=True) as client:
-        if slots is None:
-            try:
-                client.read_concurrency_limit_by_tag(GPU_TAG)
-                return
-            except ObjectNotFound:
-                slots = 1
-        client.create_concurrency_limit(tag=GPU_TAG, concurrency_limit=slots)
+        _limit_pool(client, settings.gpu_slots)
+        if settings.stages:
+            with suppress(ObjectNotFound):
+                client.delete_concurrency_limit_by_tag(GPU_TAG)
+        else:
+            _limit_tag(client, settings.gpu_slots)
+
+
+def _limit_pool(client: SyncPrefectClient, slots: int | None) -> None:
+    found = client.read_work_pool(GPU_POOL).concurrency_limit
+    wanted = slots or found or 1
+    if found != wanted:
+        client.update_work_pool(GPU_POOL, WorkPoolUpdate(concurrency_limit=wanted))
+
+
+def _limit_tag(client: SyncPrefectClient, slots: int | None) -> None:
+    if slots is None:
+        try:
+            client.read_concurrency_limit_by_tag(GPU_TAG)
+            return
+        except ObjectNotFound:
+            slots = 1
+    client.create_concurrency_limit(tag=GPU_TAG, concurrency_limit=slots)
 
 
 def save_result_storage() -> None:
@@ -120,7 +140,8 @@ def pause_schedules() -> None:
 
 def main() -> None:
     """Make everything; needs PREFECT_API_URL and the environment of `.env.example`."""
-    create_work_pool()
+    create_work_pool(WORK_POOL)
+    create_work_pool(GPU_POOL)
     limit_gpu()
     save_result_storage()
     save_notification_block()

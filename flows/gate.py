@@ -9,6 +9,7 @@ from prefect import flow
 from flows.stages import stage
 from tasks.gating import count_look, decide, evaluate, plan
 from tasks.notes import publish_decision_note, publish_evaluation_note
+from tasks.stored import is_stored
 from tasks.training import describe_model
 from whisper_retrain.config import DecodingConfig, ReleaseConfig
 from whisper_retrain.gate.decision import DecisionJob
@@ -28,7 +29,11 @@ ENGLISH = "en"
 """The language of a model that is told none."""
 
 
-@flow(name="gate", flow_run_name="gate-{release.repo}")
+@flow(
+    name="gate",
+    flow_run_name="gate-{release.repo}",
+    persist_result=True,  # a parent on another machine reads it
+)
 @stage("gate")
 def gate(
     dataset: DatasetRevision,
@@ -50,14 +55,10 @@ def gate(
         policy: The rules.
         general_speech: A second test set, of everyday speech, that must not get worse.
     """
-    challenger = ModelRef(name="challenger", model_digest=run.checkpoint.model_digest)
+    challenger = _challenger(run)
     score = partial(_score, decoding=decoding, policy=policy)
     first = champion_revision is None
-    champion = (
-        describe_model(ModelJob(name="champion", repo=release.repo, revision=champion_revision))
-        if champion_revision
-        else run.base_model
-    )
+    champion = _champion(run, release, champion_revision)
     baseline = score("baseline", run.base_model, dataset)
     reports: Pair[EvaluationReport] = Pair(
         champion=baseline if first else score("champion", champion, dataset),
@@ -95,6 +96,41 @@ def gate(
     publish_evaluation_note(evidence)
     publish_decision_note(evidence, release)
     return evidence
+
+
+def is_scored(
+    dataset: DatasetRevision,
+    run: TrainingRun,
+    release: ReleaseConfig,
+    champion_revision: str | None,
+    decoding: DecodingConfig,
+    policy: GatePolicy,
+    general_speech: DatasetRevision | None = None,
+) -> bool:
+    """Whether every model has been scored on every test set: then the flow needs no GPU."""
+
+    def scored(model: ModelRef, on: DatasetRevision, probed: bool = True) -> bool:
+        return is_stored(plan(model, on, decoding, policy, probed=probed).record_key)
+
+    # The challenger first: mostly it is new, and the champion's files stay where they are.
+    if not (scored(_challenger(run), dataset) and scored(run.base_model, dataset)):
+        return False
+    champion = _champion(run, release, champion_revision)
+    return scored(champion, dataset) and (
+        general_speech is None
+        or all(scored(one, general_speech, False) for one in (_challenger(run), champion))
+    )
+
+
+def _challenger(run: TrainingRun) -> ModelRef:
+    return ModelRef(name="challenger", model_digest=run.checkpoint.model_digest)
+
+
+def _champion(run: TrainingRun, release: ReleaseConfig, revision: str | None) -> ModelRef:
+    """The base model stands in for a first champion."""
+    if revision is None:
+        return run.base_model
+    return describe_model(ModelJob(name="champion", repo=release.repo, revision=revision))
 
 
 def _score(

@@ -8,8 +8,9 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.fine_tuning import fine_tuning
-from flows.gate import gate
+from flows.fine_tuning import fine_tuning, is_trained
+from flows.gate import gate, is_scored
+from flows.placement import placed
 from flows.promotion import promotion
 from flows.refresh import refresh
 from flows.stages import stage
@@ -75,8 +76,10 @@ def retrain(
         return Completed(name="NothingNew", message=reason)
 
     general = refresh(only_test(general_speech)) if general_speech else None
-    run = fine_tuning(revision, base_model.repo, base_revision, training, decoding)
-    evidence = promoted_before(request) or gate(
+    run = placed(fine_tuning, is_trained)(
+        revision, base_model.repo, base_revision, training, decoding
+    )
+    evidence = promoted_before(request) or placed(gate, is_scored)(
         revision, run, release, find_champion(release), decoding, rules, general
     )
     keep_evidence(request, evidence)

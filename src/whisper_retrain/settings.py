@@ -7,9 +7,13 @@ no secret passes through this library's own values, parameters or logs.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+StageName = Annotated[str, Field(pattern=r"^(fine-tune|gate)$")]
+DeploymentName = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")]
 
 
 class Settings(BaseSettings):
@@ -39,6 +43,10 @@ class Settings(BaseSettings):
         default=None,
         ge=1,
         description="GPU tasks at once, over all machines; None: one, or what a person has set.",
+    )
+    stages: dict[StageName, DeploymentName] = Field(
+        default={},
+        description="Stage -> deployment (flow/name) that does it on a work pool of its own.",
     )
     app_url: str | None = Field(
         default=None,

@@ -9,9 +9,11 @@ import shutil
 import sys
 import threading
 import time
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from subprocess import run
+from typing import Any, ClassVar
 
 import psutil
 import pyarrow as pa
@@ -32,7 +34,8 @@ from whisper_retrain.config import (
     TrainingConfig,
 )
 from whisper_retrain.doctor import CheckResult, CheckScope, machine, require, run_checks
-from whisper_retrain.doctor.services import clock
+from whisper_retrain.doctor.checks import Check
+from whisper_retrain.doctor.services import clock, placed_stages
 from whisper_retrain.edges.hub import HubClient, RepoKind
 from whisper_retrain.errors import InputError, TransientError
 from whisper_retrain.settings import Settings
@@ -341,6 +344,55 @@ def test_the_table_names_remedies_and_the_exit_code_says_so(
     assert "remedy:" in result.output
     monkeypatch.setenv("WHISPER_RETRAIN_STORE", services.store)
     assert CliRunner().invoke(commands, ["doctor"]).exit_code == 0
+
+
+class PrefectServer(BaseHTTPRequestHandler):
+    """Answers the doctor's questions as the Prefect server of a team with a GPU pool would."""
+
+    answers: ClassVar[dict[str, Any]] = {}
+
+    def do_GET(self) -> None:
+        found = self.answers.get(self.path.removeprefix("/api"))
+        self.send_response(200 if found else 404)
+        self.end_headers()
+        self.wfile.write(json.dumps(found).encode())
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+GPU_POOL = {"name": "whisper-retrain-gpu", "concurrency_limit": 1, "status": "READY"}
+OWN_POOL = {"name": "whisper-retrain", "concurrency_limit": 1, "status": "READY"}
+
+
+@pytest.mark.parametrize(
+    ("placed", "pool", "status", "told"),
+    [
+        ("fine-tune/gpu", GPU_POOL, "ok", "fine-tune on fine-tune/gpu"),
+        ("fine-tune/gpu", GPU_POOL | {"status": "NOT_READY"}, "warning", "no worker is online"),
+        ("fine-tune/gpus", GPU_POOL, "failed", "fine-tune/gpus, which the server does not know"),
+        ("gate/gpu", GPU_POOL, "failed", "expected a deployment of the flow fine-tune"),
+        ("fine-tune/gpu", OWN_POOL, "failed", "would wait for its own parent"),
+    ],
+    ids=["well", "asleep", "unknown", "another flow", "the parent's pool"],
+)
+def test_placed_stages(
+    monkeypatch: pytest.MonkeyPatch, placed: str, pool: dict[str, Any], status: str, told: str
+) -> None:
+    deployment = {"work_pool_name": pool["name"]}
+    names = ("fine-tune/gpu", "gate/gpu")
+    PrefectServer.answers = {f"/deployments/name/{name}": deployment for name in names}
+    PrefectServer.answers[f"/work_pools/{pool['name']}"] = pool
+    server = HTTPServer(("127.0.0.1", 0), PrefectServer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
+        look = partial(placed_stages, stages={"fine-tune": placed})
+        found = Check("placed stages", look).run()
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert (found.status, told in found.found) == (status, True), found
 
 
 def test_it_imports_no_torch() -> None:

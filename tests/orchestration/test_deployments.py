@@ -16,7 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
+from whisper_retrain.config import DecodingConfig, TrainingConfig
 from whisper_retrain.edges.store import S3Store
+from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.local import stack
 from whisper_retrain.release import outbox
 from whisper_retrain.release.notifications import Notification
@@ -89,15 +91,16 @@ def snapshot(live: LiveStack) -> dict[str, Any]:
         ),
         "automations": sorted((a["id"], a["name"], a["enabled"]) for a in automations),
         "limit": live.api("GET", "/concurrency_limits/tag/gpu")["concurrency_limit"],
+        "gpus": live.api("GET", "/work_pools/whisper-retrain-gpu")["concurrency_limit"],
     }
 
 
 def test_everything_is_made(live: LiveStack) -> None:
     made = snapshot(live)
     names = {name for _, name, *_ in made["deployments"]}
-    assert names == {"nightly", "demo", "hourly", "manual", "outbox"}
+    assert names == {"nightly", "demo", "hourly", "manual", "outbox", "gpu"}
     assert len(made["automations"]) == 4
-    assert made["limit"] == 1
+    assert made["limit"] == made["gpus"] == 1
 
 
 def test_setting_up_twice_changes_nothing_and_wakes_no_paused_schedule(live: LiveStack) -> None:
@@ -109,6 +112,48 @@ def test_setting_up_twice_changes_nothing_and_wakes_no_paused_schedule(live: Liv
     assert before["limit"] == 2, "a machine with two GPUs"
     live.python("-m", "deployments.setup")
     assert snapshot(live) == before
+
+
+def test_with_placed_stages_the_gpu_pools_limit_replaces_that_of_the_tag(live: LiveStack) -> None:
+    placed = {"WHISPER_RETRAIN_STAGES": '{"gate": "gate/gpu"}', "WHISPER_RETRAIN_GPU_SLOTS": "3"}
+    with_stages = LiveStack(live.folder, live.environment | placed)
+    limit = "from deployments.setup import limit_gpu; limit_gpu()"
+    with_stages.python("-c", limit)
+    assert live.api("GET", "/work_pools/whisper-retrain-gpu")["concurrency_limit"] == 3
+    with pytest.raises(httpx.HTTPStatusError, match="404"):
+        live.api("GET", "/concurrency_limits/tag/gpu")
+    live.python("-c", limit)
+    assert snapshot(live)["limit"] == 1, "as it was, without the setting"
+    assert snapshot(live)["gpus"] == 3, "what a person has set stays"
+
+
+def test_records_pass_the_schema_of_a_placed_stage(live: LiveStack) -> None:
+    """The server checks parameters against the flow's form before it makes a flow run."""
+    stored = next((ROOT / "tests/fixtures/stored/retrain/v1").glob("*/evidence/*.json"))
+    evidence = json.loads(stored.read_text())
+    configs = {"training": TrainingConfig(), "decoding": DecodingConfig(), "policy": GatePolicy()}
+    own = {name: config.model_dump(mode="json") for name, config in configs.items()}
+    parameters = {
+        "fine-tune": {
+            "dataset": evidence["dataset"],
+            "base_repo": "openai/whisper-small.en",
+            "base_revision": "ab" * 20,
+            "training": own["training"],
+            "decoding": own["decoding"],
+        },
+        "gate": {
+            "dataset": evidence["dataset"],
+            "run": evidence["run"],
+            "release": {"repo": "demo/model"},
+            "champion_revision": None,
+            "decoding": own["decoding"],
+            "policy": own["policy"],
+        },
+    }
+    for stage, given in parameters.items():
+        one = live.api("GET", f"/deployments/name/{stage}/gpu")
+        made = live.api("POST", f"/deployments/{one['id']}/create_flow_run", {"parameters": given})
+        live.api("DELETE", f"/flow_runs/{made['id']}")
 
 
 def test_the_run_form_refuses_nonsense(live: LiveStack) -> None:

@@ -43,9 +43,12 @@ def _service_checks(settings: Settings, hub: HubClient, scope: CheckScope) -> li
     checks = [
         Check("clock", partial(services.clock, urls=urls)),
         Check("S3", partial(services.s3, location=settings.store)),
-        Check("Prefect", services.prefect),
+        Check("Prefect", partial(services.prefect, stages=settings.stages)),
         Check("Hub token", partial(services.hub_token, hub=hub, release=scope.release)),
     ]
+    if settings.stages and os.environ.get("PREFECT_API_URL"):
+        look = partial(services.placed_stages, stages=settings.stages)
+        checks.append(Check("placed stages", look))
     if scope.release:
         look = partial(services.release_repo, hub=hub, release=scope.release)
         checks.append(Check("release repo", look))

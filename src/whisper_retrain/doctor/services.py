@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -85,26 +86,57 @@ def release_repo(name: str, hub: HubClient, release: ReleaseConfig) -> CheckResu
     return CheckResult(name, "ok", f"{release.repo}: {state}")
 
 
-def prefect(name: str) -> CheckResult:
+def prefect(name: str, stages: Mapping[str, str]) -> CheckResult:
     """The API, its version, and what `deployments.setup` makes on it."""
     url = os.environ.get("PREFECT_API_URL", "").rstrip("/")
     if not url:
         remedy = "set PREFECT_API_URL to where the server is"
         return CheckResult(name, "warning", "PREFECT_API_URL is not set", remedy)
-    with httpx.Client(base_url=url, headers=_prefect_headers(), timeout=TIMEOUT_S) as client:
+    needed = {f"work pool {WORK_POOL}": f"/work_pools/{WORK_POOL}"}
+    if not stages:
+        needed[f"concurrency limit {GPU_TAG}"] = f"/concurrency_limits/tag/{GPU_TAG}"
+    with _prefect_client(url) as client:
         version = _ask(client, "/admin/version")
-        missing = [
-            what
-            for what, path in (
-                (f"work pool {WORK_POOL}", f"/work_pools/{WORK_POOL}"),
-                (f"concurrency limit {GPU_TAG}", f"/concurrency_limits/tag/{GPU_TAG}"),
-            )
-            if _ask(client, path) is None
-        ]
+        missing = [what for what, path in needed.items() if _ask(client, path) is None]
     found = f"{version or 'Prefect Cloud'} at {url}"
     if missing:
         return CheckResult(name, "warning", f"{found}; missing: {', '.join(missing)}", SETUP)
-    return CheckResult(name, "ok", f"{found}, work pool and limit are there")
+    return CheckResult(name, "ok", f"{found}, {' and '.join(needed)} are there")
+
+
+def placed_stages(name: str, stages: Mapping[str, str]) -> CheckResult:
+    """Whether each deployment of WHISPER_RETRAIN_STAGES is there, and somebody works for it."""
+    asleep = []
+    with _prefect_client(os.environ.get("PREFECT_API_URL", "").rstrip("/")) as client:
+        for stage, deployment in stages.items():
+            found = _ask(client, f"/deployments/name/{deployment}")
+            if found is None or not deployment.startswith(f"{stage}/"):
+                raise InputError(
+                    f"stage {stage} is placed on a deployment that cannot do it",
+                    where="WHISPER_RETRAIN_STAGES",
+                    expected=f"a deployment of the flow {stage}, such as {stage}/gpu",
+                    got=f"{deployment}{'' if found else ', which the server does not know'}",
+                    remedy=f"{SETUP}, or name another one",
+                )
+            pool = _ask(client, f"/work_pools/{found['work_pool_name']}")
+            if pool["name"] == WORK_POOL and pool["concurrency_limit"]:
+                raise InputError(
+                    f"stage {stage} would wait for its own parent",
+                    where=f"work pool {found['work_pool_name']}",
+                    expected="another pool than the parent's, or one without a limit",
+                    remedy=f"place it on {stage}/gpu, or remove the pool's limit",
+                )
+            asleep += [pool["name"]] if pool["status"] != "READY" else []
+    told = ", ".join(f"{stage} on {deployment}" for stage, deployment in stages.items())
+    if asleep:
+        remedy = f"prefect worker start --pool {asleep[0]}, on a machine with a GPU"
+        found_asleep = f"{told}; no worker is online in {', '.join(dict.fromkeys(asleep))}"
+        return CheckResult(name, "warning", found_asleep, remedy)
+    return CheckResult(name, "ok", told)
+
+
+def _prefect_client(url: str) -> httpx.Client:
+    return httpx.Client(base_url=url, headers=_prefect_headers(), timeout=TIMEOUT_S)
 
 
 def _prefect_headers() -> dict[str, str]:
