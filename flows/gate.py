@@ -7,7 +7,7 @@ from functools import partial
 from prefect import flow
 
 from flows.stages import stage
-from tasks.gating import count_look, decide, evaluate, plan
+from tasks.gating import count_look, decide, evaluate, note_look, plan
 from tasks.notes import publish_decision_note, publish_evaluation_note
 from tasks.stored import is_stored
 from tasks.training import describe_model
@@ -78,11 +78,12 @@ def gate(
             baseline=None if first else baseline,
             guard=guard,
             policy=policy,
-            looks=count_look(reports),
+            looks=count_look(reports, dataset, policy),
             first_champion=first,
             language=decoding.language or ENGLISH,
         )
     )
+    note_look(reports, dataset, judged.decision)
     evidence = Evidence(
         decision=judged.decision,
         champion=reports.champion,

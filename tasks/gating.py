@@ -23,10 +23,12 @@ from whisper_retrain.evaluation.jobs import (
 )
 from whisper_retrain.evaluation.lexicon import default_lexicon
 from whisper_retrain.gate.decision import DecisionJob, judge
+from whisper_retrain.gate.ledger import Standing
 from whisper_retrain.gate.measures import model_scores
 from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.history.cases import Case, save_case
-from whisper_retrain.history.looks import enter_look
+from whisper_retrain.history.looks import Lineage, close_look, enter_look, lineage_of
+from whisper_retrain.normalizer import normalize
 from whisper_retrain.records import (
     Artifact,
     Checkpoint,
@@ -95,15 +97,39 @@ def model_folder(model: ModelRef, checkpoint: Checkpoint | None) -> Path:
 
 
 @task(task_run_name="count-looks-at-test-set", **LOOKUP)
-def count_look(reports: Pair[EvaluationReport]) -> int:
-    """Enter this comparison in the test set's ledger; returns the looks before it."""
+def count_look(
+    reports: Pair[EvaluationReport], dataset: DatasetRevision, policy: GatePolicy
+) -> Standing:
+    """Enter this comparison in the dataset's ledger; returns what earlier looks have left."""
+    models = reports.map(lambda one: one.model.model_digest)
     return enter_look(
         store(),
-        reports.champion.test_set_digest,
-        reports.champion.model.model_digest,
-        reports.challenger.model.model_digest,
+        _lineage(dataset),
+        models.champion,
+        models.challenger,
         SystemClock().now(),
+        policy.planned_looks,
     )
+
+
+@task(task_run_name="close-look-at-test-set", **LOOKUP)
+def note_look(
+    reports: Pair[EvaluationReport], dataset: DatasetRevision, decision: Decision
+) -> None:
+    """Note whether the challenger was found better: then the look spends of the guards' error."""
+    better = any(one.rule == "improvement" and one.outcome == "pass" for one in decision.rules)
+    models = reports.map(lambda one: one.model.model_digest)
+    close_look(store(), _lineage(dataset), models.champion, models.challenger, better)
+
+
+def _lineage(dataset: DatasetRevision) -> Lineage:
+    utterances = load_manifest(store(), dataset, cache_dir())
+    words = {
+        one.audio_sha256: len(normalize(one.reference).split())
+        for one in utterances
+        if one.split == "test"
+    }
+    return lineage_of(store(), dataset, words)
 
 
 class Judged(Record):

@@ -50,9 +50,16 @@ def test_speakers_that_a_policy_asks_for_are_missed_before_training() -> None:
 
 @pytest.mark.parametrize(("speakers", "said"), [(0, "no speakers are known"), (2, "2 speakers")])
 def test_few_speakers_decide_nothing_and_leave_others_unseen(speakers: int, said: str) -> None:
-    [limit] = foresee(spoken(40, speakers=speakers), GatePolicy())
+    policy = GatePolicy(waived=("speakers",))
+    [limit] = foresee(spoken(40, speakers=speakers), policy)
     assert (limit.rule, limit.decisive) == ("worst-speakers", False)
     assert limit.reason.startswith(said)
+
+
+def test_without_speakers_nothing_is_decided_unless_it_is_waived() -> None:
+    [limit] = foresee(spoken(40, speakers=0), GatePolicy())
+    assert (limit.rule, limit.decisive) == ("speakers", True)
+    assert "waived" in limit.remedy
 
 
 def test_rules_without_eyes_are_named() -> None:

@@ -161,8 +161,10 @@ def test_general_speech_must_not_be_forgotten() -> None:
     speakers = ("ann", "ben", "cem", "dua")
     champion = noisy("a", dict.fromkeys(speakers, 0.3), 1)
     challenger = noisy("b", dict.fromkeys(speakers, 0.1), 2)
-    well, badly = noisy("a", dict.fromkeys(speakers, 0.1), 3), champion
-    forgetful = Pair(champion=well, challenger=badly)
+    forgetful = Pair(
+        champion=noisy("a", dict.fromkeys(speakers, 0.1), 3),
+        challenger=noisy("b", dict.fromkeys(speakers, 0.3), 1),
+    )
     kept = Pair(
         champion=noisy("a", dict.fromkeys(speakers, 0.2), 3),
         challenger=noisy("b", dict.fromkeys(speakers, 0.1), 4),

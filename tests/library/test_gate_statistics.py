@@ -14,7 +14,6 @@ from whisper_retrain.gate.mapsswe import (
     mapsswe,
     segment_differences,
 )
-from whisper_retrain.gate.safety_rules import sign_test
 from whisper_retrain.gate.statistics import (
     Paired,
     block_totals,
@@ -82,12 +81,6 @@ def test_mapsswe_gives_sctks_own_test_case() -> None:
 def test_mapsswe_of_equal_models_finds_nothing() -> None:
     found = mapsswe(["a b c d"], ["a x c d"], ["a x c d"])
     assert (found.segments, found.mean, found.statistic, found.probability) == (1, 0, 0, 1)
-
-
-def test_sign_test_is_the_binomials_tail() -> None:
-    assert sign_test(5, 0) == pytest.approx(1 / 32)
-    assert sign_test(0, 0) == 1.0
-    assert sign_test(2, 1) == pytest.approx(0.5)
 
 
 def some_errors(rates: tuple[float, float], utterances: int = 400, seed: int = 1) -> Paired:
@@ -166,14 +159,11 @@ def test_a_rates_interval_covers_it_and_never_goes_below_zero() -> None:
     assert 0 <= found.low < pairs.champion_errors.sum() / pairs.words.sum() < found.high
 
 
-@pytest.mark.parametrize(("speakers", "promised"), [(3, 0.07), (5, 0.05), (25, 0.05)])
+@pytest.mark.parametrize(("speakers", "promised"), [(3, 0.047), (5, 0.032), (25, 0.048)])
 def test_equal_models_are_called_better_as_often_as_promised(
     speakers: int, promised: float
 ) -> None:
-    """Speakers differ in how the two models suit them; utterances alone would be fooled.
-
-    Of three speakers the stretched interval is a little too short, and docs/gate.md says so.
-    """
+    """Speakers differ in how the two models suit them; utterances alone would be fooled."""
     rng, found = np.random.default_rng(7), 0
     runs, labels = 4000, np.repeat(np.arange(speakers), 40).tolist()
     for _ in range(runs):

@@ -22,7 +22,7 @@ from whisper_retrain.evaluation.jobs import load_evaluation
 from whisper_retrain.gate.comparable import check_comparable
 from whisper_retrain.gate.terms import TermChange
 from whisper_retrain.history.cases import Case, load_cases, replay
-from whisper_retrain.history.looks import enter_look
+from whisper_retrain.history.looks import Lineage, enter_look
 from whisper_retrain.history.retrainings import latest_retraining, promoted_evidence
 from whisper_retrain.records import Pair, SplitState
 from whisper_retrain.release.measured import differences_of
@@ -135,7 +135,11 @@ def test_a_dataset_revision_keeps_its_digest_though_its_split_state_has_a_type(
 def test_looks_go_on_being_counted(store: S3Store) -> None:
     (case, _) = load_cases(store)
     models = case.champion.model.model_digest, "another challenger"
-    assert enter_look(store, case.decision.test_set_digest, *models, case.at) == 2
+    digest = case.decision.test_set_digest
+    lineage = Lineage("the first revision", {"audio": 10}, [digest])
+    standing = enter_look(store, lineage, *models, case.at)
+    assert (standing.looks, standing.charged) == (2, 2)
+    assert standing.share == pytest.approx((1 - 0.4 - 0.8 / 6 - 2 * 0.2 / 52) / 50)
 
 
 def test_what_waited_in_the_outbox_is_still_delivered(store: S3Store) -> None:

@@ -25,6 +25,7 @@ from whisper_retrain.data.plan import PlanJob, RefreshPlan, ShardJob
 from whisper_retrain.errors import InputError, StorageError
 from whisper_retrain.evaluation.jobs import TranscriptionJob, plan_evaluation
 from whisper_retrain.gate.decision import DecisionJob
+from whisper_retrain.gate.ledger import Standing
 from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.model_files import ModelJob
 from whisper_retrain.records import Job, ModelRef, Pair
@@ -56,7 +57,7 @@ JOBS: tuple[Job, ...] = (
     TrainingJob(dataset=EVIDENCE.dataset, base_model=MODEL, config=TrainingConfig()),
     plan_evaluation(MODEL, EVIDENCE.dataset, DecodingConfig()),
     DecisionJob(
-        reports=REPORTS, baseline=None, guard=None, policy=GatePolicy(), looks=0,
+        reports=REPORTS, baseline=None, guard=None, policy=GatePolicy(), looks=Standing(),
         first_champion=True,
     ),
     ReleaseJob(evidence=EVIDENCE, release=ReleaseConfig(repo="demo/a")),

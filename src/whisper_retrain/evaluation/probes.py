@@ -1,8 +1,10 @@
 """Does the model write where nothing is said? Probes made on the fly, from fixed seeds.
 
-Silence, white noise, mains hum, babble (many talkers at once), speech of 29 to 31 s, around the
-end of Whisper's window, and speech with 20 s of silence after it. The speech is that of the test
-set itself, so that a probe asks about the silence and not about an unfamiliar voice.
+Silence, noises, mains hum, tones, clicks, babble (many talkers at once) and voices played
+backwards, of many lengths; speech with silence before or after it; and speech of 29 to 31 s,
+around the end of Whisper's window. The speech is that of the test set itself, so that a probe asks
+about the silence and not about an unfamiliar voice. Most are short: a probe costs a batch's
+share of one encoder pass, and what is written where nothing is said is short, too.
 """
 
 from __future__ import annotations
@@ -13,26 +15,38 @@ from itertools import cycle
 
 import numpy as np
 
+from whisper_retrain.evaluation.scoring import repeated_ngrams
 from whisper_retrain.evaluation.transcriber import Audio, Transcript
 from whisper_retrain.normalizer import normalize
-from whisper_retrain.records import ProbeResult
+from whisper_retrain.records import MadeUp, ProbeResult
 from whisper_retrain.whisper_constants import CONTEXT_S, SAMPLING_RATE_HZ
 
-PROBES_VERSION = "1"
+PROBES_VERSION = "2"
 SEED = 20_250_101
-REPEATS = 3
-TRAILING_SILENCE_S = 20.0
+NOISE_S = (0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, CONTEXT_S)
+"""Lengths of sound without speech: mostly those of short utterances, and a whole window."""
+NOISES = ("silence", "white noise", "brown noise", "hum", "tone", "clicks")
+VOICES_S = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0)
+"""Lengths of voices that cannot be understood."""
+SILENCE_S = (2.0, 5.0, 8.0, 12.0, 16.0, 20.0)
+"""Of silence after or before an utterance."""
 BOUNDARY_S = (29.0, 30.0, 31.0)
 """Around the end of Whisper's window."""
-NOISE_S = (2.0, 5.0, CONTEXT_S)
-"""Lengths of sound without speech: short, usual, a whole window."""
-WHITE_NOISE_RMS, HUM_PEAK, BABBLE_RMS = 0.02, 0.05, 0.05
-"""Of full scale: -34 dBFS, -26 dBFS of the first harmonic, -26 dBFS."""
-HUM_HZ = 50
-"""Of the mains."""
+WHITE_NOISE_RMS, BABBLE_RMS = 0.02, 0.05
+"""Of full scale: -34 and -26 dBFS."""
+HUM_PEAK = 0.05
+"""-26 dBFS of the first harmonic."""
+HUM_HZ, TONE_HZ = 50, 440
+"""Of the mains; of a dial tone."""
+CLICKS_PER_S = 4
 TALKERS = 6
 SLACK_WORDS = 2
 """Words more than were said that are no hallucination: a misheard word may become two."""
+SHOWN_CHARACTERS = 80
+"""Of what was written, kept for the report."""
+LOOP_NGRAM = 2
+"""Words that come again and again in a loop; those of a probe are few."""
+LOOP_TIMES = 3
 
 
 @dataclass(frozen=True)
@@ -58,30 +72,47 @@ class Probe:
 
 
 def make_probes(speech: Sequence[ProbeSource]) -> list[Probe]:
-    """All probes; those that need speech are left out when there is none."""
+    """All probes, the same for every model; those that need speech are left out without any."""
     rng = np.random.default_rng(SEED)
-    probes = [
-        Probe(kind, noise(kind, duration_s, rng), 0)
-        for kind in ("silence", "white noise", "hum")
-        for duration_s in NOISE_S
-    ]
+    probes = [Probe(kind, noise(kind, length, rng), 0) for kind in NOISES for length in NOISE_S]
     if speech:
-        probes += [Probe("babble", babble(speech, rng), 0) for _ in range(REPEATS)]
-        probes += [_trailing(one) for one in speech[:REPEATS]]
+        probes += [Probe("babble", babble(speech, rng, length), 0) for length in VOICES_S]
+        probes += [Probe("backwards", _backwards(speech, rng, length), 0) for length in VOICES_S]
+        some = list(zip(cycle(speech), SILENCE_S, strict=False))
+        probes += [_beside_silence("trailing silence", one, length) for one, length in some]
+        probes += [_beside_silence("leading silence", one, length) for one, length in some]
         probes += [_boundary(speech, seconds) for seconds in BOUNDARY_S]
     return probes
 
 
 def noise(kind: str, duration_s: float, rng: np.random.Generator) -> Audio:
-    """Sound without speech: nothing at all, white noise at -34 dBFS, or 50 Hz hum."""
+    """Sound without speech, by its name in NOISES."""
     count = int(duration_s * SAMPLING_RATE_HZ)
-    if kind == "silence":
-        return np.zeros(count, dtype=np.float32)
-    if kind == "white noise":
-        return rng.normal(0, WHITE_NOISE_RMS, count).astype(np.float32)
     time, phase = np.arange(count) / SAMPLING_RATE_HZ, rng.uniform(0, 2 * np.pi)
-    waves = [np.sin(2 * np.pi * HUM_HZ * k * time + phase) / k for k in (1, 2, 3)]
-    return (HUM_PEAK * np.sum(waves, axis=0)).astype(np.float32)
+    if kind == "silence":
+        made = np.zeros(count)
+    elif kind == "white noise":
+        made = rng.normal(0, WHITE_NOISE_RMS, count)
+    elif kind == "brown noise":
+        made = _at_level(np.cumsum(rng.normal(0, 1, count)), WHITE_NOISE_RMS)
+    elif kind == "hum":
+        waves = [np.sin(2 * np.pi * HUM_HZ * k * time + phase) / k for k in (1, 2, 3)]
+        made = HUM_PEAK * np.sum(waves, axis=0)
+    elif kind == "tone":
+        made = HUM_PEAK * np.sin(2 * np.pi * TONE_HZ * time + phase)
+    else:
+        made = np.zeros(count)
+        made[rng.integers(0, count, max(1, int(CLICKS_PER_S * duration_s)))] = 0.5
+    return made.astype(np.float32)
+
+
+def _at_level(
+    wave: np.ndarray[tuple[int], np.dtype[np.float64]], rms: float
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Without its mean, at a level of full scale, within -1 to 1."""
+    centred = wave - wave.mean()
+    level = float(np.sqrt(np.mean(np.square(centred)))) or 1.0
+    return np.clip(centred * rms / level, -1, 1)
 
 
 def babble(
@@ -93,8 +124,13 @@ def babble(
     for pick in rng.integers(0, len(speech), TALKERS):
         voice = np.resize(speech[pick].audio, count)
         mixed += np.roll(voice, int(rng.integers(count)))
-    level = float(np.sqrt(np.mean(np.square(mixed)))) or 1.0
-    return (mixed * BABBLE_RMS / level).astype(np.float32)
+    return _at_level(mixed, BABBLE_RMS).astype(np.float32)
+
+
+def _backwards(speech: Sequence[ProbeSource], rng: np.random.Generator, duration_s: float) -> Audio:
+    """One voice played backwards: speech in all but words."""
+    voice = speech[int(rng.integers(0, len(speech)))].audio
+    return np.resize(voice, int(duration_s * SAMPLING_RATE_HZ))[::-1].astype(np.float32).copy()
 
 
 def judge(probe: Probe, transcript: Transcript) -> tuple[bool, int]:
@@ -104,29 +140,48 @@ def judge(probe: Probe, transcript: Transcript) -> tuple[bool, int]:
     return written > probe.words + slack, max(0, written - probe.words)
 
 
+def is_loop(transcript: Transcript) -> bool:
+    """Whether a transcript did not end, or says the same again and again."""
+    return transcript.runaway or repeated_ngrams(transcript.text, LOOP_NGRAM) >= LOOP_TIMES
+
+
 def run_probes(
     probes: Sequence[Probe], transcribe: Callable[[Sequence[Audio]], list[Transcript]], batch: int
 ) -> dict[str, ProbeResult]:
-    """Kind -> how often and how much was made up."""
-    found: dict[str, list[tuple[bool, int]]] = {}
-    for first in range(0, len(probes), batch):
-        part = probes[first : first + batch]
-        for probe, transcript in zip(part, transcribe([p.audio for p in part]), strict=True):
-            found.setdefault(probe.kind, []).append(judge(probe, transcript))
+    """Kind -> how often and how much was made up, and what; longest first, as all transcription."""
+    found: dict[str, list[tuple[int, int, MadeUp | None]]] = {}
+    order = sorted(range(len(probes)), key=lambda place: -len(probes[place].audio))
+    for first in range(0, len(order), batch):
+        part = [(place, probes[place]) for place in order[first : first + batch]]
+        for (place, probe), transcript in zip(
+            part, transcribe([probe.audio for _, probe in part]), strict=True
+        ):
+            found.setdefault(probe.kind, []).append((place, *_judged(place, probe, transcript)))
     return {
         kind: ProbeResult(
             utterances=len(judged),
-            hallucinated=sum(bad for bad, _ in judged),
-            mean_words=sum(words for _, words in judged) / len(judged),
+            hallucinated=sum(made is not None for _, _, made in judged),
+            mean_words=sum(words for _, words, _ in judged) / len(judged),
+            made_up=tuple(made for _, _, made in sorted(judged, key=lambda one: one[0]) if made),
         )
-        for kind, judged in found.items()
+        for kind, judged in sorted(found.items(), key=lambda one: min(one[1])[0])
     }
 
 
-def _trailing(speech: ProbeSource) -> Probe:
-    silence = np.zeros(int(TRAILING_SILENCE_S * SAMPLING_RATE_HZ), dtype=np.float32)
-    words = len(normalize(speech.reference).split())
-    return Probe("trailing silence", np.concatenate([speech.audio, silence]), words)
+def _judged(place: int, probe: Probe, transcript: Transcript) -> tuple[int, MadeUp | None]:
+    """Words too many, and what was made up; None where nothing was."""
+    bad, words = judge(probe, transcript)
+    if not bad:
+        return words, None
+    text = transcript.text[:SHOWN_CHARACTERS]
+    return words, MadeUp(probe=place, words=words, loop=is_loop(transcript), text=text)
+
+
+def _beside_silence(kind: str, speech: ProbeSource, silence_s: float) -> Probe:
+    """An utterance after which, or before which, nothing is said."""
+    silence = np.zeros(int(silence_s * SAMPLING_RATE_HZ), dtype=np.float32)
+    parts = [speech.audio, silence] if kind == "trailing silence" else [silence, speech.audio]
+    return Probe(kind, np.concatenate(parts), len(normalize(speech.reference).split()))
 
 
 def _boundary(speech: Sequence[ProbeSource], duration_s: float) -> Probe:

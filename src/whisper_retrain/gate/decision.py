@@ -9,18 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import ClassVar
 
 from whisper_retrain.evaluation.lexicon import default_lexicon
 from whisper_retrain.evaluation.rows import Evaluation
 from whisper_retrain.gate import long_form, rules, safety_rules
-from whisper_retrain.gate.comparable import check_comparable
+from whisper_retrain.gate.comparable import check_comparable, check_models
+from whisper_retrain.gate.contest import Contest
+from whisper_retrain.gate.ledger import Standing, worth_a_look
+from whisper_retrain.gate.plain import plain_words
 from whisper_retrain.gate.policy import GatePolicy
-from whisper_retrain.gate.rules import Contest
 from whisper_retrain.gate.safety import SafetyFinding
 from whisper_retrain.gate.slices import SliceComparison
 from whisper_retrain.gate.terms import TermChange
 from whisper_retrain.records import (
+    Counts,
     Decision,
     EvaluationReport,
     Job,
@@ -33,15 +37,18 @@ from whisper_retrain.records import (
 RULES = (
     rules.test_set_size,
     rules.improvement,
+    rules.highest_wer,
     rules.medical,
     safety_rules.safety,
     safety_rules.newly_broken,
     safety_rules.hallucination,
     long_form.long_form,
+    rules.runaways,
     rules.general_speech,
     rules.slices,
     rules.worst_speakers,
     rules.latency,
+    rules.cross_check,
 )
 
 
@@ -49,7 +56,7 @@ class DecisionJob(Job):
     """What a decision is asked of; raise the version when a rule would say something else."""
 
     stage: ClassVar[str] = "decide"
-    version: ClassVar[str] = "v4"
+    version: ClassVar[str] = "v5"
 
     reports: Pair[EvaluationReport]
     """Of the two models."""
@@ -59,8 +66,8 @@ class DecisionJob(Job):
     """Of the two on general speech, where there is such a test set."""
     policy: GatePolicy
     """The rules' bounds."""
-    looks: int
-    """Earlier looks at the test set within a year."""
+    looks: Standing
+    """What earlier looks have left of a year's errors."""
     first_champion: bool
     """Whether the comparison is with the base model."""
     language: str = "en"
@@ -97,10 +104,11 @@ def decide(
     challenger: Evaluation,
     policy: GatePolicy,
     *,
-    looks: int = 0,
+    looks: int | Standing = 0,
     first_champion: bool = False,
     guard: Pair[Evaluation] | None = None,
     language: str = "en",
+    validation: Pair[Counts] | None = None,
 ) -> Decision:
     """The decision of `judge` alone."""
     judgement = judge(
@@ -111,6 +119,7 @@ def decide(
         first_champion=first_champion,
         guard=guard,
         language=language,
+        validation=validation,
     )
     return judgement.decision
 
@@ -120,23 +129,37 @@ def judge(
     challenger: Evaluation,
     policy: GatePolicy,
     *,
-    looks: int = 0,
+    looks: int | Standing = 0,
     first_champion: bool = False,
     guard: Pair[Evaluation] | None = None,
     language: str = "en",
+    validation: Pair[Counts] | None = None,
 ) -> Judgement:
     """The decision with every rule's figure, interval, bound and outcome, and its differences.
 
-    `looks` counts the earlier looks at this test set within a year; `guard` holds both on general
-    speech. For a first champion, `champion` is the evaluation of the base
-    model. Raises InputError or IntegrityError for evaluations that cannot be compared.
+    `looks` tells what earlier looks within a year have left (history/looks); a plain number of
+    them: at a test set that never changed, all charged. `guard` holds both on general speech,
+    `validation` the words of both on the validation data, where they were scored there. For a
+    first champion, `champion` is the evaluation of the base model. Raises InputError or
+    IntegrityError for evaluations that cannot be compared.
     """
-    check_comparable(champion, challenger)
-    if guard:
-        check_comparable(guard.champion, guard.challenger)
+    standing = looks if isinstance(looks, Standing) else Standing(looks=looks)
     lexicon = default_lexicon(policy.own_terms)
-    contest = Contest(champion, challenger, policy, looks, guard, lexicon, language)
+    check_comparable(champion, challenger, lexicon)
+    if guard:
+        check_comparable(guard.champion, guard.challenger, lexicon)
+        check_models(Pair(champion=champion, challenger=challenger), guard)
+    contest = Contest(
+        champion,
+        challenger,
+        policy,
+        standing=standing,
+        guard=guard,
+        lexicon=lexicon,
+        language=language,
+    )
     outcomes = [outcome for rule in RULES for outcome in rule(contest)] + _shadow(policy)
+    outcomes += _validation(validation)
     verdict = _verdict(outcomes)
     decision = Decision(
         outcome=verdict,
@@ -147,7 +170,10 @@ def judge(
         rules=tuple(outcomes),
         reasons=_reasons(outcomes, verdict),
         first_champion=first_champion,
-        looks=looks,
+        plain=plain_words(outcomes, verdict),
+        looks=standing.looks,
+        share=standing.share,
+        charged=standing.charged,
     )
     differences = Differences(
         slices=tuple(contest.slices),
@@ -168,6 +194,25 @@ def _shadow(policy: GatePolicy) -> list[RuleOutcome]:
             figure=None,
             bound=None,
             reason="the policy is in shadow mode: it reports and never promotes",
+        )
+    ]
+
+
+def _validation(validation: Pair[Counts] | None) -> list[RuleOutcome]:
+    """Where both were scored on validation data: the challenger must be better there, too."""
+    if validation is None:
+        return []
+    rates = validation.map(lambda counts: counts.error_rate)
+    known = isfinite(rates.champion) and isfinite(rates.challenger)
+    return [
+        RuleOutcome(
+            rule="validation",
+            outcome="pass" if worth_a_look(validation) else "inconclusive",
+            figure=rates.challenger - rates.champion if known else None,
+            bound=0.0,
+            reason=f"on the validation data the challenger's WER is {rates.challenger:.2%}, the"
+            f" champion's {rates.champion:.2%}; a challenger that is no better there need not be"
+            " looked at on the test set, and spends nothing",
         )
     ]
 

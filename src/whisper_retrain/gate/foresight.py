@@ -87,6 +87,17 @@ def _speakers(test_set: Sequence[Spoken], policy: GatePolicy) -> list[Limit]:
         ]
     if len(speakers) >= MIN_BLOCKS:
         return []
+    if not speakers and "speakers" not in policy.waived:
+        return [
+            Limit(
+                rule="speakers",
+                reason="no speakers are known in the test set: who errs together is not known, and"
+                " no interval holds",
+                remedy="a column of speakers, or `speakers` in `waived` of the policy: decisions"
+                " then hold for these recordings' speakers only",
+                decisive=True,
+            )
+        ]
     who = f"{len(speakers)} speakers are known" if speakers else "no speakers are known"
     return [
         Limit(

@@ -1,19 +1,83 @@
-"""How much of a year's false promotions a look at a test set may cost.
+"""How much of a year's alpha a look at a test set may spend; pure.
 
-A test that is right 95 % of the time errs once in 20 looks, and a weekly gate looks 52 times a
-year. So a year's alpha is shared out among the looks, most of it to the first ones, where a
-fresh test set should decide: look k gets alpha * (0.8 / (k (k + 1)) + 0.2 / planned). By
-Bonferroni the probability of any false promotion in `planned` looks is below alpha, however the
-looks depend on one another. Looks are counted in history/looks.
+A look is one comparison of two models on a test set. A test that is right 95 % of the time errs
+once in 20 looks, and a weekly gate looks 52 times a year. So a year's alpha is shared out: 40 % of
+it to the first look, where a fresh test set should decide, and what is left in equal parts to the
+looks that are still planned. Data that no look has seen earns more: a test set that is new by half
+gets half of what a new one would get, 20 % of what the year has left. No look spends more than the
+year has left, so that by Bonferroni the probability of any false promotion in a year is at most
+alpha, however the looks depend on one another. Looks are counted in history/looks.
 """
 
 from __future__ import annotations
 
-EARLY_SHARE = 0.8
+from whisper_retrain.errors import InputError
+from whisper_retrain.records import Counts, Pair, Record
+
+FIRST_SHARE = 0.4
+"""Of what the year has left, for a look at data that nobody has seen; chosen by simulated years
+(docs/gate.md)."""
+
+
+class Standing(Record):
+    """What earlier looks have left of a year's errors."""
+
+    looks: int = 0
+    """Earlier looks at the test set within a year."""
+    share: float | None = None
+    """Of the year's alpha for this look; None: as for a test set that never changed."""
+    charged: int | None = None
+    """Those looks that found the challenger better, whatever the guards said; None: all."""
+
+    def improvement_share(self, planned: int) -> float:
+        """Of the year's alpha, for the test of the improvement; 0 when it is used up."""
+        found = share_of_look(self.looks, planned)
+        return found if self.share is None or not found else self.share
+
+    def guard_share(self, planned: int) -> float:
+        """Of the guards' error of a year, for those that protect people.
+
+        Only looks that found a challenger better spend of it: no other could promote one.
+        """
+        return share_of_look(self.looks if self.charged is None else self.charged, planned)
+
+
+def worth_a_look(validation: Pair[Counts]) -> bool:
+    """Whether a challenger is better on the validation data; else the test set need not be asked.
+
+    Half of the challengers that are no better are found out here, and spend nothing of the year.
+    """
+    return validation.challenger.error_rate < validation.champion.error_rate
+
+
+def share_of_look(
+    looks: int, planned: int, *, spent: float | None = None, unseen: float | None = None
+) -> float:
+    """The share of a year's alpha that the next look spends, 0 to 1; 0 when it is used up.
+
+    `looks` earlier ones in the year have spent the share `spent`, and `unseen` is the share of the
+    test set's words that none of them saw. Without both the test set is one that never changed.
+    """
+    if looks < 0:
+        raise InputError(
+            "the number of earlier looks is below 0", where="looks", got=str(looks),
+            expected="0 or more",
+        )  # fmt: skip
+    if looks >= planned:
+        return 0.0
+    fresh = float(looks == 0) if unseen is None else unseen
+    left = 1 - (_spent_before(looks, planned) if spent is None else spent)
+    return max(0.0, left) * max(FIRST_SHARE * fresh, 1 / (planned - looks))
 
 
 def alpha_of_look(look: int, alpha: float, planned: int) -> float:
-    """Alpha of the look-th look (from 1) at one test set; 0 when the year's is used up."""
-    if look > planned:
+    """Alpha of the look-th look (from 1) at a test set that never changed; 0 when used up."""
+    return alpha * share_of_look(look - 1, planned)
+
+
+def _spent_before(looks: int, planned: int) -> float:
+    """What so many looks at a test set that never changed have spent, as a share."""
+    if not looks:
         return 0.0
-    return alpha * (EARLY_SHARE / (look * (look + 1)) + (1 - EARLY_SHARE) / planned)
+    first = max(FIRST_SHARE, 1 / planned)
+    return first + (1 - first) * (looks - 1) / (planned - 1)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from whisper_retrain.evaluation.scoring import LOST_WORDS
-from whisper_retrain.gate.rules import Contest, non_inferior
+from whisper_retrain.gate.contest import Contest
+from whisper_retrain.gate.rules import non_inferior
 from whisper_retrain.gate.statistics import Paired, compare
 from whisper_retrain.records import Dictation, RuleOutcome
 

@@ -5,9 +5,9 @@ Knows nothing of how figures are computed. WER and its margins are fractions: 0.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from whisper_retrain.clinical import FindingKind, Severity
 from whisper_retrain.config import Config
@@ -19,7 +19,17 @@ PresetName = Literal["strict", "default", "shadow"]
 class GatePolicy(Config):
     """The rules of the gate, with their bounds."""
 
-    added: ClassVar[frozenset[str]] = frozenset({"severities", "waived", "long_form_margin"})
+    added: ClassVar[frozenset[str]] = frozenset(
+        {
+            "severities",
+            "waived",
+            "long_form_margin",
+            "harm_ratio",
+            "min_findings",
+            "max_wer",
+            "runaway_share",
+        }
+    )
 
     name: str = Field("default", title="Name", description="Shown beside the decision.")
     alpha: float = Field(
@@ -60,6 +70,19 @@ class GatePolicy(Config):
         description="One-sided error of each guard's interval.",
         gt=0,
         le=0.5,
+    )
+    max_wer: float = Field(
+        0.5,
+        title="Highest WER",
+        description="Of a challenger; no other is promoted, however bad the champion is.",
+        gt=0,
+    )
+    runaway_share: float = Field(
+        0.01,
+        title="Runaways allowed (share)",
+        description="Utterances that newly do not end or repeat themselves, less those put right.",
+        ge=0,
+        le=1,
     )
     min_words: int = Field(
         200,
@@ -107,6 +130,20 @@ class GatePolicy(Config):
         ge=0,
         le=1,
     )
+    harm_ratio: float = Field(
+        0.33,
+        title="Harm ruled out (share)",
+        description="Surely no such increase of medical errors or clinical findings, as a share of"
+        " the champion's.",
+        gt=0,
+        le=1,
+    )
+    min_findings: int = Field(
+        40,
+        title="Least findings to rule harm out",
+        description="Where the champion has fewer, a challenger is stopped by proven harm only.",
+        ge=1,
+    )
     min_term_occurrences: int = Field(
         3, title="Least occurrences of a term", description="Rarer ones are not watched.", ge=1
     )
@@ -145,13 +182,22 @@ class GatePolicy(Config):
     waived: tuple[str, ...] = Field(
         (),
         title="Waived rules",
-        description="`safety`: decide without it where there is no clinical view of the language.",
+        description="`safety`: decide without it where there is no clinical view of the language;"
+        " `speakers`: decide for these recordings alone where nobody knows who speaks.",
     )
     shadow: bool = Field(
         False,
         title="Shadow",
         description="Decide and report, but never promote.",
     )
+
+    @field_validator("own_terms")
+    @classmethod
+    def _terms_have_words(cls, terms: tuple[str, ...]) -> tuple[str, ...]:
+        empty = [term for term in terms if not term.rpartition(":")[2].strip()]
+        if empty:
+            raise ValueError(f"an own term has no words: {empty[0]!r}")
+        return terms
 
 
 PRESETS: dict[str, GatePolicy] = {
@@ -185,7 +231,9 @@ def load_policy(path: str) -> GatePolicy:
 
     try:
         with open(path, encoding="utf-8") as file:
-            return GatePolicy.model_validate(yaml.safe_load(file) or {})
+            text = file.read()
+        _check_keys(yaml.compose(text, Loader=yaml.SafeLoader))
+        return GatePolicy.model_validate(yaml.safe_load(text) or {})
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(
             "the policy could not be read",
@@ -193,3 +241,13 @@ def load_policy(path: str) -> GatePolicy:
             expected=f"{', '.join(PRESETS)}, or a YAML file with fields of GatePolicy",
             got=str(error),
         ) from error
+
+
+def _check_keys(node: Any) -> None:
+    """Raise ValueError for a key that comes twice: YAML itself silently takes the last."""
+    seen: set[str] = set()
+    for key, value in node.value if hasattr(node, "value") and node.id == "mapping" else ():
+        if key.value in seen:
+            raise ValueError(f"the key {key.value!r} comes twice, again{key.start_mark}")
+        seen.add(key.value)
+        _check_keys(value)

@@ -7,93 +7,39 @@ only says what is (`info`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from math import isfinite
 
-from whisper_retrain.clinical import LANGUAGES, SEVERITY, Names
-from whisper_retrain.evaluation.lexicon import Lexicon, default_lexicon
-from whisper_retrain.evaluation.rows import Evaluation, Row
-from whisper_retrain.gate.ledger import alpha_of_look
+import numpy as np
+
+from whisper_retrain.evaluation.rows import Row
+from whisper_retrain.evaluation.scoring import repeated_ngrams
+from whisper_retrain.gate.contest import Contest
 from whisper_retrain.gate.mapsswe import mapsswe
-from whisper_retrain.gate.measures import Measure, block_views, compare_measure, ordered, paired
+from whisper_retrain.gate.measures import (
+    Measure,
+    block_views,
+    bounded,
+    compare_measure,
+    paired,
+)
+from whisper_retrain.gate.paired import Changes
 from whisper_retrain.gate.policy import GatePolicy
-from whisper_retrain.gate.safety import Safety, compare_safety
-from whisper_retrain.gate.slices import SliceComparison, compare_slices
-from whisper_retrain.gate.statistics import MIN_BLOCKS, Comparison
-from whisper_retrain.gate.terms import TermChange, term_changes
-from whisper_retrain.gate.wording import interval_text, points
+from whisper_retrain.gate.slices import SliceComparison
+from whisper_retrain.gate.statistics import MIN_BLOCKS, Comparison, compare
+from whisper_retrain.gate.wording import interval_text, listing, points
 from whisper_retrain.gate.worst import compare_worst_speakers
 from whisper_retrain.normalizer import normalize
-from whisper_retrain.records import Pair, RuleOutcome
+from whisper_retrain.records import RuleOutcome
 
-
-@dataclass(frozen=True)
-class Contest:
-    """Champion against challenger under a policy: what every rule looks at."""
-
-    champion: Evaluation
-    """Its evaluation."""
-    challenger: Evaluation
-    """Its evaluation."""
-    policy: GatePolicy
-    """The rules' bounds."""
-    looks: int = 0
-    """Earlier looks at this test set within a year."""
-    guard: Pair[Evaluation] | None = None
-    """Both on the general-speech test set."""
-    lexicon: Lexicon = field(default_factory=default_lexicon)
-    """Medical terms, the policy's own ones too."""
-    language: str = "en"
-    """Of the transcripts, as Whisper names it."""
-
-    @cached_property
-    def champion_rows(self) -> list[Row]:
-        """The champion's rows by id."""
-        return ordered(self.champion)
-
-    @cached_property
-    def challenger_rows(self) -> list[Row]:
-        """The challenger's rows by id."""
-        return ordered(self.challenger)
-
-    @cached_property
-    def slices(self) -> list[SliceComparison]:
-        """The parts of the test set that are looked at, the worst change first."""
-        alpha, least = self.policy.guard_alpha, self.policy.min_slice_words
-        return compare_slices(
-            self.champion_rows, self.challenger_rows, alpha=alpha, min_words=least
-        )
-
-    @cached_property
-    def terms(self) -> list[TermChange]:
-        """Every medical term of the references, the most forgotten first."""
-        return term_changes(self.champion_rows, self.challenger_rows, self.lexicon)
-
-    @cached_property
-    def safety(self) -> Safety | None:
-        """What a clinician would notice; None for a language without a clinical view."""
-        if self.language not in LANGUAGES:
-            return None
-        severities = {**SEVERITY, **self.policy.severities}
-        names = Names(self.lexicon.tiers)
-        return compare_safety(self.champion_rows, self.challenger_rows, names, severities)
-
-    @property
-    def speakers(self) -> set[str]:
-        """Known speakers of the test set."""
-        return {row.speaker for row in self.champion_rows if row.speaker}
-
-    def compare(self, measure: Measure, alpha: float) -> Comparison:
-        """Challenger against champion on one measure."""
-        return compare_measure(
-            self.champion, self.challenger, measure, alpha=alpha, policy=self.policy
-        )
+UNKNOWN_SHARE = 0.1
+"""Of the words, whose speakers may be unknown: together they count as one speaker."""
 
 
 def test_set_size(contest: Contest) -> list[RuleOutcome]:
     """Enough words, and enough speakers where speakers are known."""
     words = contest.champion.report.words.reference_length
     speakers, policy = len(contest.speakers), contest.policy
+    unknown = contest.unknown_share
     rules = [
         RuleOutcome(
             rule="test-set-size",
@@ -103,7 +49,9 @@ def test_set_size(contest: Contest) -> list[RuleOutcome]:
             reason=f"the test set has {words} reference words, {policy.min_words} are needed",
         )
     ]
-    if speakers:
+    if unknown > UNKNOWN_SHARE:
+        rules.append(_unknown_speakers(unknown, speakers, policy))
+    elif speakers:
         alone = " (what is found holds for these speakers only)" if speakers < MIN_BLOCKS else ""
         rules.append(
             RuleOutcome(
@@ -117,26 +65,103 @@ def test_set_size(contest: Contest) -> list[RuleOutcome]:
     return rules
 
 
+def _unknown_speakers(share: float, known: int, policy: GatePolicy) -> RuleOutcome:
+    """Who errs together is not known: no interval holds for others than these recordings."""
+    waived = "speakers" in policy.waived
+    return RuleOutcome(
+        rule="speakers",
+        outcome="info" if waived else "inconclusive",
+        figure=known,
+        bound=policy.min_speakers,
+        reason=f"who speaks is not known for {share:.0%} of the words, and what one person says"
+        " errs together: with 20 unknown speakers an equal model is called better in 24 % of"
+        " cases at 5 %; name the speakers in a column of the dataset"
+        + (
+            "; waived by the policy: what is found holds for these recordings' speakers only"
+            if waived
+            else ", or put `speakers` into `waived` of the policy: what is found then holds for"
+            " these recordings' speakers only"
+        ),
+    )
+
+
 def improvement(contest: Contest) -> list[RuleOutcome]:
     """WER surely lower, by enough to be worth it; what could have been found; MAPSSWE beside."""
     policy = contest.policy
-    alpha = alpha_of_look(contest.looks + 1, policy.alpha, policy.planned_looks)
+    alpha = contest.alpha
     if not alpha:
-        return [_used_up(contest.looks, policy)]
-    found = contest.compare("words", alpha)
+        return [_used_up(contest.standing.looks, policy)]
+    whole = paired(contest.champion_rows, contest.challenger_rows, "words")
+    found = compare(
+        bounded(whole),
+        block_views(contest.champion_rows),
+        alpha=alpha,
+        replicates=policy.replicates,
+        seed=policy.seed,
+    )
     return [
-        _better(found, contest.looks, alpha),
+        _named(_better(found, whole.difference, contest.standing.looks, alpha), contest, "words"),
         RuleOutcome(
             rule="least-improvement",
             outcome="pass" if found.difference <= -policy.min_improvement else "fail",
             figure=found.difference,
             bound=-policy.min_improvement,
-            reason=f"WER changed by {points(found.difference)}, and must fall by at least"
-            f" {points(policy.min_improvement, sign=False)}",
+            reason=f"WER, an utterance's errors bounded, changed by {points(found.difference)}, and"
+            f" must fall by at least {points(policy.min_improvement, sign=False)}",
         ),
         *_detectable(found),
-        _mapsswe(contest),
     ]
+
+
+def highest_wer(contest: Contest) -> list[RuleOutcome]:
+    """Better than the champion is not enough: nobody is served by every second word wrong."""
+    wer, bound = contest.challenger.report.words.error_rate, contest.policy.max_wer
+    return [
+        RuleOutcome(
+            rule="highest-wer",
+            outcome="pass" if wer <= bound else "inconclusive",
+            figure=wer if isfinite(wer) else None,
+            bound=bound,
+            reason=f"the challenger's WER is {wer:.1%}, at most {bound:.0%} is promoted",
+        )
+    ]
+
+
+def runaways(contest: Contest) -> list[RuleOutcome]:
+    """Transcripts that never end or repeat themselves: not more of them than before."""
+    rows = list(zip(contest.champion_rows, contest.challenger_rows, strict=True))
+    flags = np.array([[_ran_away(row) for row in pair] for pair in rows], dtype=np.float64)
+    changes = Changes(
+        flags[:, 1] - flags[:, 0], block_views(contest.champion_rows), int(flags[:, 0].sum())
+    )
+    allowed = max(1.0, contest.policy.runaway_share * len(rows))
+    surely = changes.by_chance <= contest.policy.guard_alpha and changes.more > 1
+    unsure = changes.more > allowed
+    named = [other.id for (_, other), (a, b) in zip(rows, flags, strict=True) if b > a]
+    return [
+        RuleOutcome(
+            rule="runaways",
+            outcome="fail" if surely else "inconclusive" if unsure else "pass",
+            figure=changes.more,
+            bound=allowed,
+            probability=changes.by_chance,
+            utterances=tuple(named),
+            reason=f"transcripts that did not end or repeat themselves: {flags[:, 0].sum():.0f} of"
+            f" {len(rows)} under the champion, {flags[:, 1].sum():.0f} under the challenger,"
+            f" {changes.new} of them new ({listing(named) or 'none'})",
+        )
+    ]
+
+
+def _ran_away(row: Row) -> bool:
+    if row.runaway:
+        return True
+    return repeated_ngrams(row.hypothesis) > repeated_ngrams(row.reference)
+
+
+def cross_check(contest: Contest) -> list[RuleOutcome]:
+    """MAPSSWE, which does not know of speakers, beside the gate's own test."""
+    return [_mapsswe(contest)] if contest.alpha else []
 
 
 def _used_up(looks: int, policy: GatePolicy) -> RuleOutcome:
@@ -150,7 +175,7 @@ def _used_up(looks: int, policy: GatePolicy) -> RuleOutcome:
     )
 
 
-def _better(found: Comparison, looks: int, alpha: float) -> RuleOutcome:
+def _better(found: Comparison, whole: float, looks: int, alpha: float) -> RuleOutcome:
     worse = "fail" if found.difference >= 0 else "inconclusive"
     return RuleOutcome(
         rule="improvement",
@@ -159,7 +184,8 @@ def _better(found: Comparison, looks: int, alpha: float) -> RuleOutcome:
         bound=0.0,
         interval=found.interval,
         probability=found.improvement_probability,
-        reason=f"WER changed by {points(found.difference)} ({interval_text(found)});"
+        reason=f"WER changed by {points(found.difference)} ({interval_text(found)}), no utterance"
+        f" counting more errors than words; without that bound {points(whole)};"
         f" probability of improvement {found.improvement_probability:.1%};"
         f" look {looks + 1} at this test set, tested at {alpha:.2%}",
     )
@@ -198,7 +224,7 @@ def _mapsswe(contest: Contest) -> RuleOutcome:
 
 
 def medical(contest: Contest) -> list[RuleOutcome]:
-    """Medical WER surely not higher by more than the margin."""
+    """Medical WER surely not higher by more than the margin; of few errors, not surely higher."""
     policy, terms = contest.policy, contest.champion.report.medical.reference_length
     if terms < policy.min_medical_terms:
         reason = f"only {terms} medical terms in the references: too few to judge by"
@@ -211,8 +237,15 @@ def medical(contest: Contest) -> list[RuleOutcome]:
                 reason=reason,
             )
         ]
-    found = contest.compare("medical", policy.guard_alpha)
-    return [non_inferior("medical-terms", "medical WER", found, policy.medical_margin)]
+    found = contest.compare("medical", contest.guard_alpha or policy.guard_alpha)
+    before = contest.champion.report.medical
+    margin = max(policy.medical_margin, policy.harm_ratio * before.error_rate)
+    rule = non_inferior("medical-terms", "medical WER", found, margin)
+    rule = _named(rule, contest, "medical")
+    if before.errors < policy.min_findings and rule.outcome == "inconclusive":
+        small = f"; {before.errors} errors of the champion are too few to prove the absence of harm"
+        return [rule.model_copy(update={"outcome": "info", "reason": rule.reason + small})]
+    return [rule]
 
 
 def general_speech(contest: Contest) -> list[RuleOutcome]:
@@ -268,7 +301,7 @@ def worst_speakers(contest: Contest) -> list[RuleOutcome]:
     if len(contest.speakers) < MIN_BLOCKS:
         return []
     worst = compare_worst_speakers(
-        paired(contest.champion_rows, contest.challenger_rows, "words"),
+        bounded(paired(contest.champion_rows, contest.challenger_rows, "words")),
         block_views(contest.champion_rows)["speaker"],
         alpha=policy.guard_alpha,
         replicates=policy.replicates,
@@ -291,8 +324,19 @@ def latency(contest: Contest) -> list[RuleOutcome]:
     bound = contest.policy.max_latency_ratio
     champion_s = contest.champion.report.latency_p50_s
     challenger_s = contest.challenger.report.latency_p50_s
-    if bound is None or not champion_s or not challenger_s:
+    if bound is None:
         return []
+    if not champion_s or not challenger_s:
+        return [
+            RuleOutcome(
+                rule="latency",
+                outcome="inconclusive",
+                figure=None,
+                bound=bound,
+                reason="a bound is set, and the time of one utterance was not measured for both"
+                " models: evaluate them again, or leave max_latency_ratio out of the policy",
+            )
+        ]
     return [
         RuleOutcome(
             rule="latency",
@@ -302,6 +346,20 @@ def latency(contest: Contest) -> list[RuleOutcome]:
             reason=f"one utterance takes {challenger_s:.2f} s (median), {champion_s:.2f} s before",
         )
     ]
+
+
+CLEAREST = 3
+"""Utterances that a rule names where it stands in the way."""
+
+
+def _named(rule: RuleOutcome, contest: Contest, measure: Measure) -> RuleOutcome:
+    """A rule that stands in the way, with the utterances in which the challenger loses most."""
+    if rule.outcome not in ("fail", "inconclusive"):
+        return rule
+    pairs = zip(contest.champion_rows, contest.challenger_rows, strict=True)
+    lost = [(b.counts(measure).errors - a.counts(measure).errors, b.id) for a, b in pairs]
+    worst = sorted((-more, key) for more, key in lost if more > 0)
+    return rule.model_copy(update={"utterances": tuple(key for _, key in worst[:CLEAREST])})
 
 
 def non_inferior(rule: str, what: str, found: Comparison, margin: float) -> RuleOutcome:

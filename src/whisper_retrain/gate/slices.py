@@ -18,7 +18,7 @@ import numpy as np
 
 from whisper_retrain.evaluation.rows import Row
 from whisper_retrain.evaluation.tiers import TIERS
-from whisper_retrain.gate.measures import Measure, block_views, paired
+from whisper_retrain.gate.measures import Measure, block_views, bounded, paired
 from whisper_retrain.gate.statistics import (
     MIN_BLOCKS,
     Floats,
@@ -45,7 +45,7 @@ class SliceComparison(Record):
     words: int
     """Reference words (terms of a tier) in the slice."""
     champion: float
-    """Its error rate there, a fraction."""
+    """Its error rate there, a fraction; an utterance's errors bounded by its words."""
     challenger: float
     """Its error rate there, a fraction."""
     difference: float
@@ -140,7 +140,7 @@ def _compare(
     alpha: float,
 ) -> SliceComparison:
     rows = [champion[place] for place in places]
-    pairs = paired(rows, [challenger[place] for place in places], _measure(name))
+    pairs = bounded(paired(rows, [challenger[place] for place in places], _measure(name)))
     words = float(pairs.words.sum())
     totals = [block_totals(pairs, labels) for labels in _views(rows)]
     half = max(_half_width(part, pairs.difference, alpha) for part in totals)

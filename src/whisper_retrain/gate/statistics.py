@@ -16,6 +16,12 @@ safe under unequal blocks: Ibragimov & Mueller 2010). That holds alpha within 1.
 G = 3 on, and reads no quantile deeper than 10,000 replicates resolve, however small alpha is.
 With one or two speakers only the phrases are resampled: what is found then holds for these
 speakers, and nothing is known about others.
+
+Unequal blocks. Where a third of the errors is one speaker's, 20 speakers are worth fewer. G is
+then the effective number (sum of m)^2 / sum of m^2, m a block's errors (Kish 1965), and where
+leaving one block out moves the figure by more than sqrt(G / (G - 1)) allows for, its jackknife
+error counts (CR3, MacKinnon & White 1985). Without both, 6.7 % of equal models were called better
+at 5 % with 124 speakers who speak as often as Zipf's words.
 The stretching is done on the relative difference (b - a) / (a + b), on which easy and hard
 speakers weigh alike, and mapped back to points of WER.
 """
@@ -25,6 +31,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import floor
 from statistics import NormalDist
 
 import numpy as np
@@ -48,6 +55,8 @@ ANGLES = 200_001
 """Steps of the integral of Student's t: its quantiles are the printed tables' (tested)."""
 NORMAL_FROM_DEGREES = 1000
 """From here on quantiles are the normal ones: up to 99.9 % they differ by less than 0.3 %."""
+QUARTERS, FEW = 4, 30
+"""Degrees of freedom are told in quarters up to so many: finer ones hardly change a quantile."""
 NOT_ZERO = 1e-12
 """Stands in for a sum of errors or words that is nought; what is divided is nought too."""
 
@@ -167,19 +176,48 @@ def compare_view(
     drawn = resample(blocks, replicates, np.random.default_rng(seed))
     relative, pooled = _relative(drawn)  # r* and (a + b) / words of each replicate
     centre, mean = (float(x[0]) for x in _relative(blocks.sum(axis=0, keepdims=True)))
-    # (r + widen * stretch * (r* - r)) * (a + b) / words: back to points of WER
-    stretched = (centre + widen * stretch(len(blocks), alpha) * (relative - centre)) * pooled
+    small, degrees = small_sample(blocks), effective_degrees(blocks)
+    t = student_quantile(1 - alpha, degrees)
+    wider = widen * small * t / NormalDist().inv_cdf(QUANTILE)
+    # (r + wider * (r* - r)) * (a + b) / words: back to points of WER
+    stretched = (centre + wider * (relative - centre)) * pooled
     low, high = np.quantile(stretched, [1 - QUANTILE, QUANTILE])
-    spread = float(np.std(relative)) * np.sqrt(len(blocks) / (len(blocks) - 1)) * mean * widen
+    spread = float(np.std(relative)) * small * mean * widen
     return Comparison(
         view=view,
         blocks=len(blocks),
         difference=estimate,
         interval=Interval(low=float(low), high=float(high), confidence=1 - 2 * alpha),
         improvement_probability=float(np.mean(relative < 0)),
-        detectable=(student_quantile(1 - alpha, len(blocks) - 1) + NormalDist().inv_cdf(POWER))
-        * float(spread),
+        detectable=(t + NormalDist().inv_cdf(POWER)) * spread,
     )
+
+
+def effective_degrees(blocks: Floats) -> float:
+    """Degrees of freedom of blocks that weigh unequally: at least 1, in quarters, rounded down."""
+    weights = blocks[:, 0] + blocks[:, 1]
+    square = float(np.square(weights).sum())
+    effective = float(weights.sum()) ** 2 / square if square else len(blocks)
+    degrees = effective - 1
+    return max(
+        1.0, floor(QUARTERS * degrees) / QUARTERS if degrees < FEW else float(floor(degrees))
+    )
+
+
+def small_sample(blocks: Floats) -> float:
+    """By how much the spread of few or unequal blocks is underrated: sqrt(G / (G - 1)) or more.
+
+    More where the jackknife's error CR3 is larger than the plain CR0 by more.
+    """
+    count, totals = len(blocks), blocks.sum(axis=0)
+    plain = float(np.sqrt(count / (count - 1)))  # sqrt(G / (G - 1))
+    centre = float(_relative(blocks.sum(axis=0, keepdims=True))[0][0])
+    both = blocks[:, 0] + blocks[:, 1]
+    residual = blocks[:, 1] - blocks[:, 0] - centre * both
+    cr0 = float(np.square(residual).sum()) / max(float(both.sum()), NOT_ZERO) ** 2
+    without = _relative(totals - blocks)[0] - centre
+    cr3 = float(np.square(without).sum()) * (count - 1) / count
+    return max(plain, float(np.sqrt(cr3 / cr0))) if cr0 > 0 else plain
 
 
 def rate_interval(
@@ -238,7 +276,7 @@ def stretch(blocks: int, alpha: float) -> float:
 
 
 @lru_cache(maxsize=4096)
-def student_quantile(probability: float, degrees: int) -> float:
+def student_quantile(probability: float, degrees: float) -> float:
     """Quantile of Student's t: its CDF is the integral of cos(x)^(degrees - 1), x = atan(t/√d)."""
     if degrees > NORMAL_FROM_DEGREES:
         return NormalDist().inv_cdf(probability)

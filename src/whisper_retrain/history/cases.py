@@ -15,6 +15,7 @@ from pydantic import field_validator
 
 from whisper_retrain.evaluation.rows import Evaluation
 from whisper_retrain.gate.decision import decide
+from whisper_retrain.gate.ledger import Standing
 from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.records import Decision, EvaluationReport, Pair, Record
 
@@ -98,12 +99,12 @@ def replay(
 
     `load` gives a report's rows (`evaluation.jobs.load_evaluation`).
     """
-    guard = case.guard.map(load) if case.guard else None
+    then, guard = case.decision, case.guard.map(load) if case.guard else None
     decision = decide(
         load(case.champion),
         load(case.challenger),
         policy or case.policy,
-        looks=case.decision.looks,
+        looks=Standing(looks=then.looks, share=then.share, charged=then.charged),
         first_champion=case.decision.first_champion,
         guard=guard,
         language=case.language,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
 from whisper_retrain.records.base import Record
 from whisper_retrain.records.evaluation import Interval
@@ -55,6 +55,15 @@ class Decision(Record):
     """Whether the comparison was with the base model."""
     looks: int = 0
     """Earlier looks at the test set within a year."""
+    share: float | None = None
+    """Of the year's alpha for this look; None: as for a test set that never changed."""
+    charged: int | None = None
+    """Earlier looks within a year that found the challenger better; None: all of them."""
+
+    plain: tuple[str, ...] = ()
+    """What decided and what would change it, in plain words; of an earlier version: nothing."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"share", "charged", "plain"})
 
 
 class Promotion(Record):

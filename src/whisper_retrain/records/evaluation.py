@@ -54,6 +54,19 @@ class Counts(Record):
         )
 
 
+class MadeUp(Record):
+    """What a model wrote at one probe where nothing (or nothing more) was said."""
+
+    probe: int
+    """Number of the probe: the same for every model."""
+    words: int
+    """Words more than were said."""
+    loop: bool
+    """Whether it did not end, or says the same again and again."""
+    text: str
+    """The beginning of it."""
+
+
 class ProbeResult(Record):
     """What a model wrote where nothing (or nothing more) was said."""
 
@@ -63,6 +76,10 @@ class ProbeResult(Record):
     """Those for which text was made up."""
     mean_words: float
     """Words made up for each probe, on average."""
+    made_up: tuple[MadeUp, ...] | None = None
+    """Those probes; None: of an earlier version, which kept only how many."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"made_up"})
 
 
 class Dictation(Record):

@@ -49,6 +49,8 @@ Audio = Callable[[str], bytes]
 
 SHOWN_REASONS = 6
 SHOWN_FINDINGS = 60
+CLEAREST = 3
+"""Utterances that are shown openly of a rule that stands in the way."""
 _AUDIO_TYPES = {b"fLaC": "audio/flac", b"RIFF": "audio/wav", b"OggS": "audio/ogg"}
 
 
@@ -82,6 +84,7 @@ def html_report(
         notice=NON_CLINICAL,
         rules=rules,
         shown_reasons=SHOWN_REASONS,
+        clearest=CLEAREST,
         score_figures={metric: score_figure(scores, metric) for metric in METRIC_NAMES},
         slices=slice_figures(with_the_whole(evidence, differences.slices)),
         slice_confidence=slice_confidence(differences.slices),

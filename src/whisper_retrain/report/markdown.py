@@ -44,6 +44,7 @@ def decision_markdown(
     learned, forgotten = learned_and_forgotten(differences.terms)
     parts = [
         f"# {HEADLINES[evidence.decision.outcome]}",
+        *([" ".join(evidence.decision.plain)] if evidence.decision.plain else []),
         _list(shown_reasons(evidence.decision)),
         *advice,
         f"> {NON_CLINICAL}",
