@@ -32,7 +32,7 @@ from whisper_retrain.data.proposal import propose_splits
 from whisper_retrain.data.report import dataset_table
 from whisper_retrain.data.splits import digest_of_test_policy
 from whisper_retrain.errors import IntegrityError, WhisperRetrainError
-from whisper_retrain.gate.foresight import Limit, foresee
+from whisper_retrain.gate.foresight import Limit, finds, foresee
 from whisper_retrain.gate.policy import GatePolicy, PresetName, preset
 from whisper_retrain.local.own_recordings import OwnRecordings
 from whisper_retrain.records import DatasetRevision
@@ -139,7 +139,9 @@ def _look(revision: DatasetRevision, policy: GatePolicy, console: Console) -> tu
     for row in dataset_table(revision):
         table.add_row(*("" if value is None else str(value) for value in row.values()))
     console.print(table)
-    limits = foresee(_test_set(revision), policy)
+    test_set = _test_set(revision)
+    console.print(finds(test_set, policy), highlight=False, soft_wrap=True)
+    limits = foresee(test_set, policy)
     if limits:
         console.print("[bold]What this test set can never decide[/bold]")
     for limit in limits:

@@ -24,7 +24,10 @@ from prefect.cache_policies import NO_CACHE
 from tasks.policies import LOOKUP
 from tasks.services import cache_dir, hub, recordings, report_address, store
 from whisper_retrain.config import ReleaseConfig
+from whisper_retrain.data.manifest import load_manifest
 from whisper_retrain.data.report import dataset_table, write_dataset_report
+from whisper_retrain.gate.foresight import finds
+from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.history.learning import advice
 from whisper_retrain.history.retrainings import finished_retrainings
 from whisper_retrain.records import Artifact, DatasetRevision, Promotion, TrainingRun
@@ -49,12 +52,14 @@ TRAINING_FIGURES = {
 @task(task_run_name="dataset-report", cache_policy=NO_CACHE)
 def publish_dataset_note(revision: DatasetRevision) -> None:
     """What the dataset revision holds, as a table."""
+    utterances = load_manifest(store(), revision, cache_dir())
+    found = finds([one for one in utterances if one.split == "test"], GatePolicy())
     create_table_artifact(
         table=dataset_table(revision),
         key="dataset-report",
-        description=f"Dataset revision `{revision.digest[:12]}`",
+        description=f"Dataset revision `{revision.digest[:12]}`. {found}",
     )
-    report = write_dataset_report(store(), revision, cache_dir())
+    report = write_dataset_report(store(), revision, cache_dir(), found)
     create_markdown_artifact(f"Report with plots: `{report.uri}`", key="dataset-report-html")
 
 

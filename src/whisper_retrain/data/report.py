@@ -69,8 +69,12 @@ def html_report(
     quarantined: Sequence[Quarantined],
     history: Sequence[DatasetRevision],
     diff: RevisionDiff | None = None,
+    finds: str = "",
 ) -> str:
-    """A self-contained HTML page on one revision; `history` oldest first, ending with it."""
+    """A self-contained HTML page on one revision; `history` oldest first, ending with it.
+
+    `finds` says in words what its test set can find.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -85,6 +89,7 @@ def html_report(
         charts=all_charts(utterances, history),
         cells=CELLS,
         diff=diff,
+        finds=finds,
         faults=quarantined[:SHOWN_FAULTS],
         faults_in_all=len(quarantined),
         repaired=sum(bool(u.note) for u in utterances),
@@ -92,12 +97,15 @@ def html_report(
     )
 
 
-def write_dataset_report(store: ObjectStore, revision: DatasetRevision, cache: Path) -> Artifact:
+def write_dataset_report(
+    store: ObjectStore, revision: DatasetRevision, cache: Path, finds: str = ""
+) -> Artifact:
     """Make the HTML report of a stored revision and store it beside its record."""
     parent = revision_at(store, revision.parent_key) if revision.parent_key else None
     utterances = load_manifest(store, revision, cache)
     quarantined = from_parquet(store.read(store.key(revision.quarantine.uri)), Quarantined)
     diff = diff_revisions(load_manifest(store, parent, cache), utterances) if parent else None
-    html = html_report(revision, utterances, quarantined, revisions_up_to(store, revision), diff)
+    history = revisions_up_to(store, revision)
+    html = html_report(revision, utterances, quarantined, history, diff, finds)
     key = f"{revision.key}/report.html"
     return store.write(key, html.encode(), "text/html; charset=utf-8")

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, sqrt
+from statistics import NormalDist
 from typing import Protocol
 
 from whisper_retrain.clinical import FindingKind, Names, at_risk
 from whisper_retrain.evaluation.lexicon import default_lexicon
+from whisper_retrain.gate.ledger import alpha_of_look
 from whisper_retrain.gate.policy import GatePolicy
-from whisper_retrain.gate.statistics import MIN_BLOCKS
+from whisper_retrain.gate.statistics import MIN_BLOCKS, POWER, student_quantile
 from whisper_retrain.normalizer import normalize
 
 WATCHED: tuple[FindingKind, ...] = ("negation", "laterality", "dose", "drug")
@@ -42,6 +44,49 @@ class Limit:
     """What would help."""
     decisive: bool = False
     """Nothing can be promoted."""
+
+
+OWN_SHARE = 0.4
+"""Of a model's errors, that the other does not make."""
+BY_SPEAKER, BY_PHRASE = 0.25, 0.40
+"""How much one model suits a speaker or phrase better by chance, on a log scale; see
+benchmarks/gate_counts.py for where these come from."""
+USUAL_WER = 0.1
+"""Of models whose difference is foretold: one word in ten."""
+
+
+def smallest_change(
+    test_set: Sequence[Spoken], policy: GatePolicy, looks: int = 0, wer: float = USUAL_WER
+) -> float | None:
+    """The smallest true change in WER that is found with 80 % probability; None: none ever.
+
+    s.e.^2 = 2 e / n + 2 e^2 (s^2 / G + p^2 / P): n words, G speakers, P phrases, e the rate of
+    errors that only one of two models makes, s and p how it suits speakers and phrases.
+    """
+    words = sum(len(normalize(one.reference).split()) for one in test_set)
+    speakers = len({one.speaker for one in test_set if one.speaker})
+    phrases = len({normalize(one.reference) for one in test_set})
+    alpha = alpha_of_look(looks + 1, policy.alpha, policy.planned_looks)
+    if words < policy.min_words or not speakers or not alpha:
+        return None
+    own = OWN_SHARE * wer
+    blocks = (BY_SPEAKER**2 / speakers if speakers >= MIN_BLOCKS else 0.0) + BY_PHRASE**2 / phrases
+    error = sqrt(2 * own / words + 2 * own**2 * blocks)
+    fewest = speakers if speakers >= MIN_BLOCKS else max(MIN_BLOCKS, phrases)
+    return (student_quantile(1 - alpha, fewest - 1) + NormalDist().inv_cdf(POWER)) * error
+
+
+def finds(test_set: Sequence[Spoken], policy: GatePolicy) -> str:
+    """What the test set can find, in words for its report."""
+    first = smallest_change(test_set, policy)
+    later = smallest_change(test_set, policy, looks=1) or first
+    if first is None or later is None:
+        return "The test set can find no change: it has too few words, or no known speakers."
+    return (
+        f"The test set can find a change of {100 * first:.1f} points of WER with 80 % probability"
+        f" at the first look, and of {100 * later:.1f} points at each later one (models that get"
+        " one word in ten wrong)."
+    )
 
 
 def foresee(test_set: Sequence[Spoken], policy: GatePolicy) -> tuple[Limit, ...]:
