@@ -12,7 +12,7 @@ from whisper_retrain.config import DecodingConfig, TrainingConfig
 from whisper_retrain.model_files import ModelJob
 from whisper_retrain.records import DatasetRevision, TrainingRun
 from whisper_retrain.training.code_revision import code_revision
-from whisper_retrain.training.job import TrainingJob
+from whisper_retrain.training.job import TrainingJob, WarmStart
 
 
 @flow(
@@ -27,8 +27,9 @@ def fine_tuning(
     base_revision: str,
     training: TrainingConfig,
     decoding: DecodingConfig,
+    start: WarmStart | None = None,
 ) -> TrainingRun:
-    """Fine-tune the base model on a dataset revision, in a process of its own.
+    """Fine-tune on a dataset revision, in a process of its own.
 
     Args:
         dataset: What is trained on.
@@ -36,8 +37,9 @@ def fine_tuning(
         base_revision: Its commit, 40 hex digits.
         training: How.
         decoding: How the validation split is transcribed.
+        start: A champion to go on from; without one training starts from the base model.
     """
-    job = _job(dataset, base_repo, base_revision, training, decoding)
+    job = _job(dataset, base_repo, base_revision, training, decoding, start)
     run = job.named(fine_tune(job))
     publish_training_note(run)
     return run
@@ -49,9 +51,11 @@ def is_trained(
     base_revision: str,
     training: TrainingConfig,
     decoding: DecodingConfig,
+    start: WarmStart | None = None,
 ) -> bool:
     """Whether this very training has been done: then the flow needs no GPU."""
-    return is_stored(_job(dataset, base_repo, base_revision, training, decoding).record_key)
+    job = _job(dataset, base_repo, base_revision, training, decoding, start)
+    return is_stored(job.record_key)
 
 
 def _job(
@@ -60,6 +64,7 @@ def _job(
     base_revision: str,
     training: TrainingConfig,
     decoding: DecodingConfig,
+    start: WarmStart | None,
 ) -> TrainingJob:
     return TrainingJob(
         dataset=dataset,
@@ -67,4 +72,5 @@ def _job(
         config=training,
         decoding=decoding,
         code_revision=code_revision(),
+        start=start,
     )

@@ -8,12 +8,13 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.fine_tuning import fine_tuning, is_trained
+from flows.candidates import challenger_of
 from flows.gate import gate, is_scored
 from flows.placement import placed
 from flows.promotion import promotion
 from flows.refresh import refresh
 from flows.stages import stage
+from tasks.candidates import keep_as_unbeaten
 from tasks.closing import close, find_last, keep_evidence, promoted_before, why_nothing_new
 from tasks.gating import find_champion
 from tasks.notes import write_report
@@ -22,6 +23,7 @@ from tasks.releasing import announce_outbox, complete_unfinished, queue_rejectio
 from tasks.training import resolve_model
 from whisper_retrain.config import (
     BaseModelConfig,
+    CandidatesConfig,
     DatasetConfig,
     DatasetSource,
     DecodingConfig,
@@ -42,6 +44,7 @@ def retrain(
     training: TrainingConfig = TrainingConfig(),
     decoding: DecodingConfig = DecodingConfig(),
     policy: PresetName | GatePolicy = "default",
+    candidate_models: CandidatesConfig = CandidatesConfig(),
     general_speech: DatasetSource | None = None,
 ) -> State[Any]:
     """Retrain, and promote only what is provably better.
@@ -53,6 +56,7 @@ def retrain(
         training: How to fine-tune.
         decoding: How the model's users decode; the gate always scores this way.
         policy: The gate's rules: a preset by name, or every bound.
+        candidate_models: Which models are made; the best on validation is judged.
         general_speech: A source of everyday speech, that must not be recognised worse than before.
     """
     rules = policy if isinstance(policy, GatePolicy) else preset(policy)
@@ -70,18 +74,25 @@ def retrain(
         release_repo=release.repo,
         champion_tag=release.champion_tag,
         general_speech=general_speech.digest if general_speech else None,
+        candidates=None if candidate_models.is_one else candidate_models.digest,
     )
     reason = why_nothing_new(find_last(release), request, revision, dataset)
     if reason:
         return Completed(name="NothingNew", message=reason)
 
     general = refresh(only_test(general_speech)) if general_speech else None
-    run = placed(fine_tuning, is_trained)(
-        revision, base_model.repo, base_revision, training, decoding
-    )
-    evidence = promoted_before(request) or placed(gate, is_scored)(
-        revision, run, release, find_champion(release), decoding, rules, general
-    )
+    evidence = promoted_before(request)
+    if evidence is None:
+        found = challenger_of(
+            revision, base_model.repo, base_revision, release, candidate_models, training,
+            decoding, rules,
+        )  # fmt: skip
+        if found.run is None:
+            keep_as_unbeaten(request, found)
+            return Completed(name="Unbeaten", message=found.reason)
+        evidence = placed(gate, is_scored)(
+            revision, found.run, release, find_champion(release), decoding, rules, general
+        )
     keep_evidence(request, evidence)
     promoted, superseded = None, None
     if evidence.decision.outcome == "promote":

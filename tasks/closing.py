@@ -5,13 +5,15 @@ from __future__ import annotations
 from prefect import task
 
 from tasks.policies import LOOKUP
-from tasks.services import store
+from tasks.services import hub, store
 from whisper_retrain.config import DatasetConfig, ReleaseConfig
 from whisper_retrain.edges.clock import SystemClock
 from whisper_retrain.history import retrainings
 from whisper_retrain.history.retrainings import Retraining, RetrainingRequest
+from whisper_retrain.history.unbeaten import find_unbeaten
 from whisper_retrain.records import Artifact, DatasetRevision, Promotion
 from whisper_retrain.release.evidence import Evidence
+from whisper_retrain.release.transaction import current_champion
 
 
 @task(task_run_name="find-last-retraining", **LOOKUP)
@@ -28,6 +30,10 @@ def why_nothing_new(
     config: DatasetConfig,
 ) -> str | None:
     """Why a retraining would be pointless; None when it would not."""
+    champion = current_champion(request.release, hub()) if request.candidates else None
+    unbeaten = find_unbeaten(store(), request, champion) if champion else None
+    if unbeaten:
+        return f"{unbeaten.choice.reason}, since {unbeaten.at:%Y-%m-%d %H:%M} UTC"
     return retrainings.nothing_new(last, request, revision, config)
 
 

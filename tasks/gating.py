@@ -39,6 +39,7 @@ from whisper_retrain.records import (
     ModelScores,
     Pair,
     Record,
+    Split,
 )
 from whisper_retrain.release.transaction import current_champion
 
@@ -51,12 +52,15 @@ def find_champion(release: ReleaseConfig) -> str | None:
 
 def plan(
     model: ModelRef,
-    dataset: DatasetRevision,
+    dataset: DatasetRevision | str,
     decoding: DecodingConfig,
     policy: GatePolicy,
     probed: bool = True,
 ) -> EvaluationJob:
-    """All that an evaluation depends on, normalizer, lexicon and library versions included."""
+    """All that an evaluation depends on, normalizer, lexicon and library versions included.
+
+    On a dataset's test set, or on a split that is known by its digest.
+    """
     lexicon = default_lexicon(policy.own_terms)
     return plan_evaluation(model, dataset, decoding, lexicon, probed=probed)
 
@@ -68,8 +72,9 @@ def evaluate(
     dataset: DatasetRevision,
     own_terms: tuple[str, ...] = (),
     checkpoint: Checkpoint | None = None,
+    split: Split = "test",
 ) -> EvaluationReport:
-    """Transcribe and score the test set; a model that was scored before costs nothing."""
+    """Transcribe and score the test set or another split; a model scored before costs nothing."""
     logger = get_run_logger()
     if found := find_report(store(), job):
         logger.info("%s was scored before: nothing to transcribe", role)
@@ -80,7 +85,7 @@ def evaluate(
             model_folder(job.model, checkpoint),
             store(),
             audio_shards().audio,
-            [one for one in utterances if one.split == "test"],
+            [one for one in utterances if one.split == split],
             lambda done, total, note: logger.info("%s: %d of %d %s", role, done, total, note),
             lexicon=default_lexicon(own_terms),
         )

@@ -28,12 +28,12 @@ def describe_model(job: ModelJob) -> ModelRef:
     return model_files.describe(hub(), job, cache_dir("models"))
 
 
-@task(task_run_name="fine-tune-{job.base_model.name}", tags=[GPU_TAG], **STAGE)
+@task(task_run_name="fine-tune-{job.starts_from.name}", tags=[GPU_TAG], **STAGE)
 def fine_tune(job: TrainingJob) -> TrainingRun:
     """Run the training process; its progress reaches the log and a Prefect artifact."""
-    base = job.base_model
+    base = job.starts_from
     if base.repo is None or base.revision is None:
-        raise ValueError("a base model comes from the Hub")
+        raise ValueError("what training starts from comes from the Hub")
     base_dir = model_files.fetch_revision(hub(), base.repo, base.revision, cache_dir("models"))
     note = TrainingProgressNote(get_run_logger())
     # By digest, so that a rerun on this machine resumes from the local training state.

@@ -20,6 +20,7 @@ from prefect.client.schemas.objects import FlowRun
 from rich.console import Console
 
 from deployments.terminal.summary import (
+    UNDECIDED,
     fetch,
     last_run_facts,
     print_links,
@@ -86,7 +87,7 @@ class Session:
         if retraining is None:
             self.console.print("[red]the flow run left no record of a retraining[/red]")
             return 1
-        if run.state is not None and run.state_name == "NothingNew":
+        if run.state is not None and run.state_name in UNDECIDED:
             self.console.print(f"\n[bold]{run.state_name}[/bold]: {run.state.message}")
         else:
             self._show_decision(retraining)

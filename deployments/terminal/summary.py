@@ -22,6 +22,9 @@ from whisper_retrain.release.scores import METRIC_NAMES, ROLE_NAMES, score_text
 from whisper_retrain.report.transcripts import LEGEND, telling_transcripts, terminal_text
 from whisper_retrain.whole import write_whole
 
+UNDECIDED = ("NothingNew", "Unbeaten")
+"""States of a retraining that ended before the gate."""
+
 
 def last_run_facts(
     run: FlowRun, subflows: list[FlowRun], retraining: Retraining, hub: HubClient, peak_bytes: int
@@ -30,7 +33,7 @@ def last_run_facts(
 
     A run that found nothing new decided nothing: the rest then tells of the last that did.
     """
-    decided = run.state_name != "NothingNew"
+    decided = run.state_name not in UNDECIDED
     evidence = retraining.evidence
     dataset = evidence.dataset
     repo = retraining.request.release_repo

@@ -270,6 +270,35 @@ class TrainingConfig(Config):
     )
 
 
+CandidateKind = Literal["cold", "warm", "merge"]
+
+
+class CandidatesConfig(Config):
+    """Which models a retraining makes; the best of them on the validation split is judged."""
+
+    kinds: tuple[CandidateKind, ...] = Field(
+        ("cold",),
+        title="Candidates",
+        description="cold: from the base model. warm: from the champion. merge: averages of these, "
+        "of champion and cold, of base model and cold.",
+        min_length=1,
+    )
+    seeds: int = Field(
+        1, title="Cold trainings", description="With other seeds; their average too.", ge=1, le=10
+    )
+    min_validation_words: int = Field(
+        1500,
+        title="Least validation split (reference words)",
+        description="With fewer only the first candidate is made: they could not be told apart.",
+        ge=0,
+    )
+
+    @property
+    def is_one(self) -> bool:
+        """Whether there is nothing to choose from."""
+        return self.kinds == ("cold",) and self.seeds == 1
+
+
 class DecodingConfig(Config):
     """How the model's users decode; the gate always scores this way."""
 

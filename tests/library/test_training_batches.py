@@ -57,6 +57,20 @@ def test_fewer_utterances_than_a_batch_are_repeated_evenly() -> None:
     assert set(drawn.values()) == {2, 3}
 
 
+def test_with_new_utterances_half_of_what_is_drawn_is_new() -> None:
+    new = tuple(n >= 93 for n in range(103))
+    one = plan(new=new)
+    drawn = [index for step in range(one.steps_per_epoch) for index in one.at(step).indices]
+    assert sum(new[index] for index in drawn) == len(drawn) / 2
+    replayed = [index for index in drawn if not new[index]]
+    assert len(set(replayed)) == len(replayed), "none of the known ones twice"
+
+
+@pytest.mark.parametrize("kind", [False, True])
+def test_where_all_are_new_or_none_is_nothing_changes(kind: bool) -> None:
+    assert plan(new=(kind,) * len(DURATIONS)).at(3) == plan().at(3)
+
+
 def test_buckets_hold_utterances_alike_in_length() -> None:
     def spread(bucket_batches: int) -> float:
         one = plan(bucket_batches=bucket_batches)

@@ -22,11 +22,11 @@ from whisper_retrain.errors import (
     StorageError,
 )
 from whisper_retrain.model_files import download_checkpoint
-from whisper_retrain.records import TrainingRun
+from whisper_retrain.records import ModelRef, TrainingRun
 from whisper_retrain.training import optimization as optimization_module
 from whisper_retrain.training.devices import Device
 from whisper_retrain.training.fine_tuning import Surroundings, train
-from whisper_retrain.training.job import TrainingJob
+from whisper_retrain.training.job import TrainingJob, WarmStart
 from whisper_retrain.training.progress import Progress, Reporter
 from whisper_retrain.training.speech import TrainingSpeech
 
@@ -101,6 +101,26 @@ def test_a_run_ends_in_a_record_that_says_what_came_of_what(rig: Rig) -> None:
     assert run.compute_share is not None
     assert 0 < run.compute_share < 1
     assert read_record(rig.store, job.record_key, TrainingRun) == run
+
+
+def test_a_warm_start_goes_on_from_the_champion_at_a_third_of_the_rate(rig: Rig) -> None:
+    cold = rig.job()
+    champion = ModelRef(name="champion", model_digest="0ca4" * 16, repo="a/b", revision="ab" * 20)
+    warm = cold.model_copy(update={"start": WarmStart(champion=champion)})
+    assert warm.digest != cold.digest
+    run = rig.train(warm)
+    assert (run.started_from, run.base_model) == (champion, cold.base_model)
+    rates = [[p.learning_rate for p in one.curve if p.loss] for one in (run, rig.train(cold))]
+    assert rates[0] == pytest.approx([rate / 3 for rate in rates[1] if rate])
+
+
+def test_the_data_that_a_champion_knew_are_part_of_a_warm_start(rig: Rig) -> None:
+    job, champion = rig.job(), ModelRef(name="champion", model_digest="0ca4" * 16)
+    starts = [WarmStart(champion=champion), WarmStart(champion=champion, dataset=job.dataset)]
+    assert len({job.model_copy(update={"start": one}).digest for one in starts}) == 2
+    elsewhere = champion.model_copy(update={"name": "x", "repo": "a/b", "revision": "ab" * 20})
+    moved = job.model_copy(update={"start": WarmStart(champion=elsewhere)})
+    assert moved.digest == job.model_copy(update={"start": starts[0]}).digest
 
 
 def test_nothing_of_this_machine_is_in_the_record(rig: Rig) -> None:

@@ -5,6 +5,7 @@ One training and its evaluations serve all tests: what was done before is found 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.artifacts import Artifact
 from prefect.client.schemas.objects import State
 
 import flows.retrain
@@ -25,9 +27,12 @@ from tests.fixtures.chain import DECODING, DEMANDING, LEARNS, LENIENT, UNSURE, C
 from tests.fixtures.keys import rows_of
 from tests.fixtures.recordings import encoded, tone, write_folder
 from tests.fixtures.tools import need
-from whisper_retrain.config import ReleaseConfig
+from whisper_retrain.config import CandidatesConfig, ReleaseConfig
 from whisper_retrain.errors import ConflictError
 from whisper_retrain.history.retrainings import Retraining, latest_retraining
+
+WARM = CandidatesConfig(kinds=("cold", "warm"), min_validation_words=0)
+ALL_KINDS = CandidatesConfig(kinds=("cold", "warm", "merge"), min_validation_words=0)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -91,6 +96,14 @@ def died(chain: Chain) -> Ran:
     with pytest.MonkeyPatch.context() as patch:
         meanwhile(patch, "close", the_machine_goes)
         return run(chain, chain.new_release())
+
+
+@pytest.fixture(scope="module")
+def warmed(chain: Chain, died: Ran) -> Ran:
+    """The same elsewhere, where later retrainings are to go on from the champion."""
+    with pytest.MonkeyPatch.context() as patch:
+        meanwhile(patch, "close", the_machine_goes)
+        return run(chain, chain.new_release(), candidate_models=WARM)
 
 
 def test_a_challenger_that_is_too_little_better_is_refused_and_nothing_is_published(
@@ -204,6 +217,39 @@ def test_a_rerun_after_a_death_before_closing_ends_as_the_first_would_have(
     done = closed(chain, died.release)
     assert done.promotion is not None
     assert done.promotion.revision == chain.tags(died.release)["champion"]
+
+
+def test_a_rerun_finds_its_evidence_though_the_champion_to_start_from_has_changed(
+    chain: Chain, warmed: Ran
+) -> None:
+    champion, trained = chain.tags(warmed.release)["champion"], set(chain.store.keys("train/"))
+    again = run(chain, warmed.release, candidate_models=WARM)
+    assert again.state.name == "Promoted"
+    assert again.effects == ("evidence", "report", "closed")
+    assert set(chain.store.keys("train/")) == trained, "nothing is trained from the new champion"
+    assert chain.tags(warmed.release)["champion"] == champion
+
+
+def test_the_night_after_a_promotion_brings_nothing_new_though_the_champion_has(
+    chain: Chain, warmed: Ran
+) -> None:
+    assert run(chain, warmed.release, candidate_models=WARM).state.name == "NothingNew"
+
+
+def test_several_candidates_are_compared_on_the_validation_split_before_any_look(
+    chain: Chain, warmed: Ran
+) -> None:
+    once = run(chain, warmed.release, candidate_models=ALL_KINDS)
+    table = Artifact.get("candidates")
+    assert table
+    names = {row["candidate"].split()[0] for row in json.loads(str(table.data))}
+    assert names == {
+        "cold", "warm", "merge-cold-warm", "merge-champion-cold", "merge-base-25",
+        "merge-base-50", "merge-base-75",
+    }  # fmt: skip
+    assert once.state.is_completed()
+    assert (once.state.name == "Unbeaten") == (once.effects == ()), "no look, and nobody is told"
+    assert run(chain, warmed.release, candidate_models=ALL_KINDS).state.name == "NothingNew"
 
 
 def test_changed_rules_decide_again_and_the_champion_is_no_better_than_itself(

@@ -31,6 +31,7 @@ from whisper_retrain.model_files import ModelJob
 from whisper_retrain.records import Job, ModelRef, Pair
 from whisper_retrain.release.evidence import ReleaseJob
 from whisper_retrain.training.job import TrainingJob
+from whisper_retrain.training.merging import MergeJob, MergePart
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -61,6 +62,7 @@ JOBS: tuple[Job, ...] = (
         first_champion=True,
     ),
     ReleaseJob(evidence=EVIDENCE, release=ReleaseConfig(repo="demo/a")),
+    MergeJob(parts=(MergePart(model=MODEL, share=1.0),)),
 )  # fmt: skip
 
 

@@ -74,7 +74,12 @@ def manifest_digest(utterances: Iterable[Utterance]) -> str:
 
 def digest_of_test_set(utterances: Iterable[Utterance]) -> str:
     """Digest of the test set: ids, audio digests, references and the normalizer's version."""
-    rows = sorted((u.id, u.audio_sha256, u.reference) for u in utterances if u.split == "test")
+    return digest_of_split(utterances, "test")
+
+
+def digest_of_split(utterances: Iterable[Utterance], split: str) -> str:
+    """The same of any split."""
+    rows = sorted((u.id, u.audio_sha256, u.reference) for u in utterances if u.split == split)
     return hashlib.sha256(canonical_json([NORMALIZER_VERSION, rows])).hexdigest()
 
 

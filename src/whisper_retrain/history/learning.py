@@ -5,10 +5,10 @@ Pure: from records that are there already. It guesses, and says so; it decides n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import takewhile
 
-from whisper_retrain.history.retrainings import Retraining
+from whisper_retrain.history.retrainings import Retraining, evidence_of_model
 from whisper_retrain.records import TrainingRun
 from whisper_retrain.release.evidence import Evidence
 
@@ -42,18 +42,12 @@ def advice(evidence: Evidence, finished: Sequence[Retraining]) -> list[str]:
     """
     if evidence.decision.outcome == "promote":
         return []
-    champion = champion_run(evidence, finished)
+    before = evidence_of_model(finished, evidence.champion.model.model_digest)
+    champion = before.run if before else None
     earlier = [one.evidence for one in takewhile(lambda one: one.promotion is None, finished)]
     others = [one for one in earlier if one.decision.digest != evidence.decision.digest]
     cause = likeliest_cause([evidence, *others], champion)
     return [line for line in (seen(evidence.run, champion), cause) if line]
-
-
-def champion_run(evidence: Evidence, finished: Iterable[Retraining]) -> TrainingRun | None:
-    """The training that made the champion which the challenger was compared with, if known."""
-    digest = evidence.champion.model.model_digest
-    runs = (one.evidence.run for one in finished if one.promotion)
-    return next((run for run in runs if run.checkpoint.model_digest == digest), None)
 
 
 def seen(run: TrainingRun, champion: TrainingRun | None) -> str | None:

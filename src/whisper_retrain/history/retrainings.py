@@ -7,6 +7,7 @@ last; `retrain/latest/<repo>.json` (`<repo>@<tag>.json` for another tag than
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import ClassVar
 
@@ -43,8 +44,10 @@ class RetrainingRequest(Record):
     """Digest of the source of general speech; None: none."""
     champion_tag: str = "champion"
     """The tag in that repo."""
+    candidates: str | None = None
+    """Digest of the CandidatesConfig; None: one cold training."""
 
-    added: ClassVar[frozenset[str]] = frozenset({"champion_tag"})
+    added: ClassVar[frozenset[str]] = frozenset({"champion_tag", "candidates"})
 
     @property
     def release(self) -> ReleaseConfig:
@@ -96,6 +99,13 @@ def finished_retrainings(store: ObjectStore, release: ReleaseConfig) -> list[Ret
         if one is not None and (one.request.release_repo, one.request.champion_tag) == place
     ]
     return sorted(ours, key=lambda one: one.at, reverse=True)
+
+
+def evidence_of_model(finished: Iterable[Retraining], model_digest: str) -> Evidence | None:
+    """What the promotion of this model rested on, if it was promoted in one of these."""
+    promotions = (one.evidence for one in finished if one.promotion)
+    wanted = (one for one in promotions if one.run.checkpoint.model_digest == model_digest)
+    return next(wanted, None)
 
 
 def keep_evidence(store: ObjectStore, request: RetrainingRequest, evidence: Evidence) -> None:

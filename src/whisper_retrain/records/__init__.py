@@ -41,6 +41,7 @@ from whisper_retrain.records.evaluation import (
 from whisper_retrain.records.training import (
     Checkpoint,
     CurvePoint,
+    MergedModel,
     ModelRef,
     TrainingRun,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "Interval",
     "Job",
     "MadeUp",
+    "MergedModel",
     "Metric",
     "ModelRef",
     "ModelScores",

@@ -54,8 +54,22 @@ class CurvePoint(Record):
     """Since the training began, earlier tries included."""
 
 
+class MergedModel(Record):
+    """A model whose weights went into an average."""
+
+    name: str
+    """What it is called: a candidate, champion or base."""
+    model_digest: str
+    """sha256 over {file name: sha256} of its files."""
+    share: float
+    """Of the average; all shares add up to 1."""
+
+
 class TrainingRun(Record):
-    """One training from a base model to a checkpoint."""
+    """One training from a base model to a checkpoint.
+
+    Where trained models were averaged, the training is that of the first of them.
+    """
 
     dataset_digest: str
     """Of the DatasetRevision."""
@@ -99,5 +113,9 @@ class TrainingRun(Record):
     """Of the device's peak of matrix products over the whole training, a fraction."""
     passes: float | None = None
     """How often each utterance of the train split was drawn; an earlier version did not say."""
+    started_from: ModelRef | None = None
+    """The champion whose weights a warm start began with; None: the base model's."""
+    merged_from: tuple[MergedModel, ...] = ()
+    """The models whose average the checkpoint is; none: it is the training's own."""
 
-    added: ClassVar[frozenset[str]] = frozenset({"passes"})
+    added: ClassVar[frozenset[str]] = frozenset({"passes", "started_from", "merged_from"})

@@ -151,7 +151,12 @@ def _tiers(evidence: Evidence) -> list[list[str]]:
 
 
 def _lineage_rows(evidence: Evidence) -> list[tuple[str, str]]:
+    before = evidence.run.started_from
+    ancestor = (before.revision or before.model_digest) if before else ""
+    merged = ", ".join(f"{one.share:.0%} {one.model_digest}" for one in evidence.run.merged_from)
     return [
+        *([("Went on from the champion", ancestor)] if ancestor else []),
+        *([("Average of", merged)] if merged else []),
         ("Dataset revision", evidence.dataset.digest),
         ("Training run", evidence.run.digest),
         ("Model files", evidence.run.checkpoint.model_digest),

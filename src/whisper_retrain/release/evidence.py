@@ -135,7 +135,8 @@ def lineage_of(evidence: Evidence) -> dict[str, object]:
 
     Without any time, so that a second try writes the same bytes.
     """
-    base = evidence.run.base_model
+    base, ancestor = evidence.run.base_model, evidence.run.started_from
+    merged = evidence.run.merged_from
     return {
         "format": "whisper-retrain/lineage/v1",
         "decision": {"digest": evidence.decision.digest, "outcome": evidence.decision.outcome},
@@ -161,6 +162,8 @@ def lineage_of(evidence: Evidence) -> dict[str, object]:
             "revision": base.revision,
             "model_digest": base.model_digest,
         },
+        **({"started_from": ancestor.model_dump(exclude={"name"})} if ancestor else {}),
+        **({"merged_from": [one.model_dump() for one in merged]} if merged else {}),
         "dataset": {
             "digest": evidence.dataset.digest,
             "manifest_digest": evidence.dataset.manifest_digest,

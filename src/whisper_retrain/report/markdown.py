@@ -145,13 +145,16 @@ def _terms(title: str, terms: Sequence[TermChange]) -> str:
 def _lineage(evidence: Evidence) -> str:
     run, dataset = evidence.run, evidence.dataset
     sources = [f"`{one.location}` at `{short(one.revision, 12)}`" for one in dataset.sources]
-    base = run.base_model
+    base, before = run.base_model, run.started_from
+    merged = ", ".join(f"{one.name} {one.share:.0%}" for one in run.merged_from)
     return _list(
         [
             f"Sources: {', '.join(sources) or NOT_MEASURED}",
             f"Dataset revision `{short(dataset.digest, 12)}`",
             f"Base model `{base.repo or base.name}` at `{short(base.revision, 12)}`",
+            *([f"Went on from the champion `{short(before.revision, 12)}`"] if before else []),
             f"Training run `{short(run.digest, 12)}`, step {run.best_step} of {run.steps}",
+            *([f"Average of {merged}"] if merged else []),
             f"Model files `{short(run.checkpoint.model_digest, 12)}`",
             f"Test set `{short(evidence.decision.test_set_digest, 12)}`",
             f"Decision `{evidence.decision.digest}`",

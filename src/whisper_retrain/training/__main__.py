@@ -23,7 +23,6 @@ from whisper_retrain.whole import write_whole
 
 if TYPE_CHECKING:
     from whisper_retrain.edges.store import ObjectStore
-    from whisper_retrain.records import DatasetRevision
     from whisper_retrain.training.speech import TrainingSpeech
 
 PR_SET_PDEATHSIG = 1
@@ -98,7 +97,7 @@ def _train(arguments: argparse.Namespace, stopping: threading.Event) -> None:
         try:
             around = Surroundings(
                 speech=_open_speech(
-                    store, job.dataset, settings.cache_dir.absolute(), settings.cache_max_bytes
+                    store, job, settings.cache_dir.absolute(), settings.cache_max_bytes
                 ),
                 store=store,
                 base_model_dir=arguments.base_model,
@@ -116,21 +115,27 @@ def _train(arguments: argparse.Namespace, stopping: threading.Event) -> None:
 
 
 def _open_speech(
-    store: ObjectStore, dataset: DatasetRevision, cache_dir: Path, cache_bytes: int
+    store: ObjectStore, job: TrainingJob, cache_dir: Path, cache_bytes: int
 ) -> TrainingSpeech:
-    """Training and validation split of a dataset revision; the test split is never handed out."""
+    """Training and validation split of the dataset revision; the test split is never handed out."""
     from whisper_retrain.data.manifest import load_manifest
     from whisper_retrain.data.shards import AudioShards
     from whisper_retrain.training.speech import TrainingSpeech
 
     # The folders that evaluation uses too, so that nothing is downloaded twice.
-    utterances = load_manifest(store, dataset, cache_dir)
+    utterances = load_manifest(store, job.dataset, cache_dir)
+    new: frozenset[str] = frozenset()
+    if job.start and job.start.dataset:
+        known = load_manifest(store, job.start.dataset, cache_dir)
+        before = {utterance.id for utterance in known if utterance.split == "train"}
+        new = frozenset(utterance.id for utterance in utterances) - before
     shards = AudioShards(store, cache_dir, cache_bytes)
     by_id = {utterance.id: utterance for utterance in utterances}
     return TrainingSpeech(
         train=[utterance for utterance in utterances if utterance.split == "train"],
         validation=[utterance for utterance in utterances if utterance.split == "validation"],
         audio=lambda utterance: shards.audio(by_id[utterance.id]),
+        new_ids=new,
     )
 
 

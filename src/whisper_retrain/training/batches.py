@@ -79,6 +79,8 @@ class BatchPlan:
     """Of windows."""
     speakers: tuple[str | None, ...] = ()
     """Of all utterances, for windows; none: all count as one."""
+    new: tuple[bool, ...] = ()
+    """Which utterances are new: with some, every other one that is drawn is one of them."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -100,9 +102,9 @@ def _epoch(plan: BatchPlan, epoch: int) -> list[tuple[tuple[int, ...], tuple[Win
     of `bucket_batches` batches and cut into batches; these and the windows are shuffled again.
     """
     rng = np.random.default_rng([plan.seed, epoch])
-    count, steps = len(plan.durations_s), plan.steps_per_epoch
+    steps = plan.steps_per_epoch
     needed = steps * plan.batch_size
-    order = np.concatenate([rng.permutation(count) for _ in range(math.ceil(needed / count))])
+    order = _order(plan, needed, rng)
     # Each step keeps an utterance by itself: there may be fewer windows than steps.
     packed = min(round(plan.packing.share * needed), needed - steps)
     alone, together = order[: needed - packed], order[needed - packed : needed]
@@ -147,6 +149,25 @@ def _windows(
             groups.append(tuple(group))
     groups += [()] * round(plan.packing.silent_share * len(groups))
     return [Window(group, int(rng.integers(2**63))) for group in groups]
+
+
+def _order(plan: BatchPlan, needed: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """So many utterances in the order in which they are drawn; new and known ones in turn."""
+    known, new = (np.flatnonzero(np.asarray(plan.new, bool) == kind) for kind in (False, True))
+    if not (len(known) and len(new)):
+        return _drawn(np.arange(len(plan.durations_s)), needed, rng)
+    order = np.empty(needed, np.int64)
+    order[::2] = _drawn(new, len(order[::2]), rng)
+    order[1::2] = _drawn(known, len(order[1::2]), rng)
+    return order
+
+
+def _drawn(
+    indices: npt.NDArray[np.int64], needed: int, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """All of them in random order, again and again."""
+    rounds = math.ceil(needed / len(indices))
+    return np.concatenate([rng.permutation(indices) for _ in range(rounds)])[:needed]
 
 
 def context_s(longest_s: float, margin_s: float) -> float:

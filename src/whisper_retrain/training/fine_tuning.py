@@ -32,7 +32,7 @@ from whisper_retrain.training.compute import peak_flop_per_s, peak_memory_bytes
 from whisper_retrain.training.course import Course
 from whisper_retrain.training.devices import Device
 from whisper_retrain.training.figures import draw_figures
-from whisper_retrain.training.job import TrainingJob
+from whisper_retrain.training.job import WARM_RATE, TrainingJob
 from whisper_retrain.training.loop import TrainingLoop
 from whisper_retrain.training.lora import add_adapters
 from whisper_retrain.training.optimization import Optimization
@@ -110,9 +110,11 @@ def _prepare(job: TrainingJob, around: Surroundings) -> tuple[TrainingLoop, Stat
     labels = whisper.labels_for(model, around.base_model_dir, job.decoding)
     chosen, dropped = usable(around.speech.train, labels, "train")
     validation, _ = usable(around.speech.validation, labels, "validation")
-    plan = batch_plan(chosen, config)
+    plan = batch_plan(chosen, config, around.speech.new_ids)
     schedule = schedule_of(config, plan.steps_per_epoch)
-    optimization = optimization_for(model, labels, config, schedule, device)
+    optimization = optimization_for(
+        model, labels, config, schedule, device, WARM_RATE if job.start else 1.0
+    )
     kept = KeptWeights(around.work_dir / "kept")
     states = States(around.store, job.prefix, job.digest, around.work_dir, config.state_interval_s)
     course = _resume(states, optimization, kept, around)
@@ -141,9 +143,17 @@ def _prepare(job: TrainingJob, around: Surroundings) -> tuple[TrainingLoop, Stat
 
 
 def optimization_for(
-    model: Any, labels: Labels, config: TrainingConfig, schedule: Schedule, device: Device
+    model: Any,
+    labels: Labels,
+    config: TrainingConfig,
+    schedule: Schedule,
+    device: Device,
+    rate: float = 1.0,
 ) -> Optimization:
-    """The model on its device, with all that the configuration asks for, ready for a first step."""
+    """The model on its device, with all that the configuration asks for, ready for a first step.
+
+    `rate` is a factor on the learning rate.
+    """
     if config.lora_rank:
         add_adapters(model, config.lora_rank)
     if config.gradient_checkpointing:
@@ -152,7 +162,7 @@ def optimization_for(
     loss.to(device.torch).train()
     if config.compile:
         model.model.compile(dynamic=True)
-    peak = config.learning_rate or whisper.default_learning_rate(model)
+    peak = rate * (config.learning_rate or whisper.default_learning_rate(model))
     return Optimization(loss, labels, config, schedule, device, peak)
 
 
@@ -183,8 +193,12 @@ def _example(utterance: TrainingUtterance, labels: Labels, speech: TrainingSpeec
     return Example(utterance.id, speech.audio(utterance), labels.ids(utterance.reference))
 
 
-def batch_plan(chosen: Sequence[TrainingUtterance], config: TrainingConfig) -> BatchPlan:
-    """All steps over these utterances."""
+def batch_plan(
+    chosen: Sequence[TrainingUtterance],
+    config: TrainingConfig,
+    new_ids: frozenset[str] = frozenset(),
+) -> BatchPlan:
+    """All steps over these utterances, of which some may be new to the model."""
     return BatchPlan(
         tuple(float(utterance.duration_s) for utterance in chosen),
         config.batch_size,
@@ -192,6 +206,7 @@ def batch_plan(chosen: Sequence[TrainingUtterance], config: TrainingConfig) -> B
         config.bucket_batches,
         Packing(config.packed_share, config.window_utterances, config.silent_share),
         tuple(utterance.speaker for utterance in chosen),
+        tuple(utterance.id in new_ids for utterance in chosen),
     )
 
 
@@ -228,6 +243,7 @@ def _tracker(job: TrainingJob, around: Surroundings) -> Tracker:
         "dataset": job.dataset.digest,
         "config": job.config.digest,
         "base_model": job.base_model.model_digest,
+        "starts_from": job.starts_from.model_digest,
         "code_revision": job.code_revision,
     }
     return open_tracker(
@@ -318,6 +334,7 @@ def _hand_on(
     run = TrainingRun(
         dataset_digest=job.dataset.digest,
         base_model=job.base_model,
+        started_from=job.start.champion if job.start else None,
         config_digest=job.config.digest,
         code_revision=job.code_revision,
         seed=job.config.seed,

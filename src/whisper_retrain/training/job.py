@@ -21,6 +21,28 @@ class Tracking(Record):
     """auto: online with a key in the environment, else offline; or off."""
 
 
+WARM_RATE = 1 / 3
+"""Of the learning rate: the champion has learned most of it already."""
+
+
+class WarmStart(Record):
+    """Go on from the champion instead of from the base model."""
+
+    champion: ModelRef
+    """Whose files are trained on."""
+    dataset: DatasetRevision | None = None
+    """What it was trained on: half of what is drawn is new since then. None: not known."""
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What it changes in the outcome."""
+        return {
+            "model": self.champion.model_digest,
+            "dataset": self.dataset.digest if self.dataset else None,
+            "rate": WARM_RATE,
+        }
+
+
 class TrainingJob(Job):
     """Fine-tune this base model on this dataset revision in this way."""
 
@@ -39,6 +61,13 @@ class TrainingJob(Job):
     """Version of the library, and a digest of its sources."""
     tracking: Tracking = Tracking()
     """Where the curves are shown."""
+    start: WarmStart | None = None
+    """A champion to go on from; None: the base model."""
+
+    @property
+    def starts_from(self) -> ModelRef:
+        """The model whose files are trained on."""
+        return self.start.champion if self.start else self.base_model
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -49,13 +78,15 @@ class TrainingJob(Job):
         a rerun with other ones resumes.
         """
         config = self.config.model_dump(mode="json", exclude=set(TrainingConfig.operational))
-        return {
+        inputs = {
             "dataset": self.dataset.digest,
             "model": self.base_model.model_digest,
             "config": config,
             "decoding": self.decoding.model_dump(mode="json"),
         }
+        return inputs | ({"start": self.start.inputs} if self.start else {})
 
     def named(self, run: TrainingRun) -> TrainingRun:
-        """A training found again: its base model under the name and place of this job."""
-        return run.model_copy(update={"base_model": self.base_model})
+        """A training found again: its models under the names and places of this job."""
+        started_from = self.start.champion if self.start else None
+        return run.model_copy(update={"base_model": self.base_model, "started_from": started_from})

@@ -53,6 +53,8 @@ class TrainingSpeech:
     """To choose the checkpoint by."""
     audio: Callable[[TrainingUtterance], Wave]
     """Utterance -> its samples, mono at 16 kHz."""
+    new_ids: frozenset[str] = frozenset()
+    """Utterances that the model has not been trained on, where it has been on the others."""
 
 
 @dataclass(frozen=True)

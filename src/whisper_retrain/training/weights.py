@@ -45,6 +45,15 @@ def average(all_weights: Iterable[Mapping[str, Tensor]]) -> Weights:
     return mean
 
 
+def weighted(all_weights: Iterable[tuple[Mapping[str, Tensor], float]]) -> Weights:
+    """The sum of weights by their shares, one file in memory at a time."""
+    found: Weights = {}
+    for weights, share in all_weights:
+        for name, value in weights.items():
+            found[name] = found[name].add_(value, alpha=share) if name in found else value * share
+    return found
+
+
 def interpolate(tuned: Mapping[str, Tensor], base: Mapping[str, Tensor], share: float) -> Weights:
     """`share` of the base model, the rest of the tuned one (Wortsman et al. 2022, WiSE-FT)."""
     return {name: torch.lerp(value, base[name], share) for name, value in tuned.items()}
