@@ -86,16 +86,19 @@ def _first_drop() -> tuple[Reading, ...]:
         *_shared_out(train, TRAIN_SPEAKERS, skip=5)[::6],
         *_shared_out(sentences("validation"), VALIDATION_SPEAKERS),
         *_shared_out(sentences("validation"), VALIDATION_SPEAKERS, skip=1),
-        *_shared_out(sentences("test"), TEST_SPEAKERS),
-        *_shared_out(sentences("test"), TEST_SPEAKERS, skip=1),
+        *_several_times(sentences("test"), TEST_SPEAKERS, skips=(0, 4, 8)),
+        *_shared_out(sentences("test"), TEST_SPEAKERS, skip=12)[::2],
         *_shared_out(train[5::32], TEST_SPEAKERS),
     )
 
 
 @cache
 def _new_recordings() -> tuple[Reading, ...]:
-    new, speakers = sentences("next"), (*NEW_SPEAKERS, *TRAIN_SPEAKERS)
-    return _shared_out(new, speakers) + _shared_out(new[10:], speakers, skip=6)
+    speakers = (*NEW_SPEAKERS, *TRAIN_SPEAKERS)
+    return (
+        *_several_times(sentences("next"), speakers, skips=(0, 5, 9, 14)),
+        *_shared_out(sentences("train")[1::2], NEW_SPEAKERS),
+    )
 
 
 @cache
@@ -139,6 +142,13 @@ def _shared_out(
         _reading(speakers[(number + skip) % len(speakers)], line)
         for number, line in enumerate(lines)
     )
+
+
+def _several_times(
+    lines: Sequence[Sentence], speakers: Sequence[Speaker], skips: Sequence[int]
+) -> tuple[Reading, ...]:
+    """Deal sentences to speakers as often as there are `skips`, to other speakers each time."""
+    return tuple(reading for skip in skips for reading in _shared_out(lines, speakers, skip))
 
 
 def _reading(speaker: Speaker, sentence: Sentence) -> Reading:
