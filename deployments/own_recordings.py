@@ -40,6 +40,8 @@ from whisper_retrain.records import DatasetRevision
 POLICY: TypeAdapter[PresetName | GatePolicy] = TypeAdapter(PresetName | GatePolicy)
 REFRESH, RETRAIN = "refresh/hourly", "retrain/demo"
 WHAT = {"speaker-and-phrase": "speakers and phrases", "speaker": "speakers", "phrase": "phrases"}
+LENGTH = {"epochs": 6, "max_steps": 240}
+"""The demo's own length is for its corpus. A folder is mostly smaller, and needs more passes."""
 NOT_DECIDABLE = 3
 """Exit code: nothing was trained, since nothing could have been decided."""
 
@@ -76,6 +78,7 @@ def retrain(wish: OwnRecordings, one: Session) -> int:
         )
         return NOT_DECIDABLE
     publish_start(one.local_dir, one.console)
+    parameters["training"] = {**defaults["training"], **LENGTH}
     parameters["release"] = {**defaults["release"], "repo": wish.release}
     parameters["policy"] = policy.model_dump(mode="json")
     return one.retrain(RETRAIN, parameters)

@@ -22,6 +22,8 @@ LITTLE_NEW = 0.05
 GUARDS = {
     "hallucination": "the challengers write words where nobody speaks. Train more on whole"
     " windows of 30 s, and add recordings with silence and noise.",
+    "long-form": "dictations are heard worse than before. Train more on whole windows of 30 s"
+    " (training setting `packed_share`).",
     "general-speech": "the challengers forget everyday speech. Mix in a share of the base model"
     " (training setting `base_share`, 0.25 to begin with).",
     "slices": "one part of the test set gets worse each time. The decision names it: add recordings"
