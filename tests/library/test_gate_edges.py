@@ -242,3 +242,12 @@ def test_a_challenger_that_is_no_better_on_validation_data_is_not_promoted() -> 
     assert decision.outcome == "inconclusive"
     assert decision.reasons[0].startswith("validation: on the validation data")
     assert (worth_a_look(better), worth_a_look(equal)) == (True, False)
+
+
+def test_what_is_written_over_voices_of_the_test_set_is_counted_and_not_quoted() -> None:
+    """Reasons are sent to people, and a probe of babble may give away a reference."""
+    eight = results(*["my left knee hurts"] * 8)
+    sides = probed(CHAMPION, babble=results()), probed(CHALLENGER, babble=eight)
+    found = next(one for one in decide(*sides, POLICY).rules if one.rule == "hallucination")
+    assert "written there: babble: 4 words" in found.reason
+    assert "knee" not in found.reason

@@ -12,11 +12,13 @@ import pytest
 
 from tests.fixtures.evaluations import a_comparison, evaluation, transcripts
 from whisper_retrain.errors import InputError
+from whisper_retrain.evaluation.long_form import DictatedText
 from whisper_retrain.evaluation.rows import Evaluation
 from whisper_retrain.evaluation.scoring import score_pairs
 from whisper_retrain.gate.decision import Differences, judge
 from whisper_retrain.gate.measures import model_scores
 from whisper_retrain.gate.policy import GatePolicy
+from whisper_retrain.records import Counts, Dictation, MadeUp, ProbeResult
 from whisper_retrain.release.evidence import Evidence
 from whisper_retrain.release.notifications import NON_CLINICAL
 from whisper_retrain.report.html import html_report
@@ -201,6 +203,39 @@ def test_transcripts_cannot_inject_anything() -> None:
     assert "<script" not in html
     assert "a &lt;b&gt; c &amp; d" in html
     Page(html)
+
+
+def test_long_audio_and_what_was_written_on_silence_are_shown_escaped() -> None:
+    evidence, evaluations, differences = a_comparison()
+    attack = "<script>alert(1)</script>"
+    made = MadeUp(probe=3, words=2, loop=False, text=f"thank you {attack}")
+    for role, errors, text in (("champion", 1, "no chest pain"), ("challenger", 2, attack)):
+        one = evaluations[role]
+        changes = {
+            "dictations": (a_dictation(errors),),
+            "probes": {
+                "hum": ProbeResult(utterances=5, hallucinated=1, mean_words=0.4, made_up=(made,))
+            },
+        }
+        heard = DictatedText(id="d0", reference="no chest pain, no", text=text, in_order=True)
+        report = one.report.model_copy(update=changes)
+        evaluations[role] = replace(one, report=report, dictated=(heard,))
+    page = Page(html_report(evidence, evaluations, differences))
+    assert "60 s, 1 → 2 errors in 4 words" in page.text
+    assert "thank you <script>alert(1)</script>" in page.text  # as text, once it is unescaped
+    assert not any(tag == "script" for tag, _, _ in page.attributes)
+
+
+def a_dictation(errors: int) -> Dictation:
+    return Dictation(
+        id="d0",
+        duration_s=60.0,
+        utterances=20,
+        words=Counts(hits=4 - errors, deletions=errors),
+        longest_deletion=errors,
+        repeated=0,
+        in_order=True,
+    )
 
 
 def test_empty_hypotheses_and_references_and_a_wer_over_one_are_shown() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from whisper_retrain.clinical import LANGUAGES
+from whisper_retrain.evaluation.probes import NOISES
 from whisper_retrain.gate.contest import Contest
 from whisper_retrain.gate.paired import holm, sign_test
 from whisper_retrain.gate.safety import SafetyChange
 from whisper_retrain.gate.terms import HIGH_RISK, TermChange
 from whisper_retrain.gate.wording import listing
-from whisper_retrain.records import Pair, ProbeResult, RuleOutcome, RuleVerdict
+from whisper_retrain.records import MadeUp, Pair, ProbeResult, RuleOutcome, RuleVerdict
 
 WEIGHT = {"treatment": "treatment", "meaning": "meaning", "notable": "nothing of weight"}
 """What a finding of a severity changes."""
@@ -229,8 +230,13 @@ def _probe_changes(probes: Pair[Probes], loops: bool) -> tuple[int, int, list[st
         ]
         newly = sorted(sides[1].keys() - sides[0].keys())
         new, fixed = new + len(newly), fixed + len(sides[0].keys() - sides[1].keys())
-        told += [f"{kind}: “{sides[1][place].text}”" for place in newly]
+        told += [f"{kind}: {_written(kind, sides[1][place])}" for place in newly]
     return new, fixed, told
+
+
+def _written(kind: str, made: MadeUp) -> str:
+    """The text, where no voice of the test set is in the probe: reasons are sent to people."""
+    return f"“{made.text}”" if kind in NOISES else f"{made.words} words"
 
 
 def _taken_over(probes: Pair[Probes]) -> list[str]:

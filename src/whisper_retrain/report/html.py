@@ -49,6 +49,7 @@ Audio = Callable[[str], bytes]
 
 SHOWN_REASONS = 6
 SHOWN_FINDINGS = 60
+SHOWN_WRITTEN = 20
 CLEAREST = 3
 """Utterances that are shown openly of a rule that stands in the way."""
 _AUDIO_TYPES = {b"fLaC": "audio/flac", b"RIFF": "audio/wav", b"OggS": "audio/ogg"}
@@ -94,6 +95,7 @@ def html_report(
         learned=learned,
         forgotten=forgotten,
         behaviour=behaviour_rows(evidence.compared),
+        written=written_where_nothing_was_said(evaluations["challenger"].report),
         dictation=shown_dictation(evaluations[compared], evaluations["challenger"]),
         change_lists=[("wins", wins), ("losses", losses)],
         players=players(heard, audio),
@@ -149,6 +151,13 @@ def behaviour_rows(reports: Mapping[str, EvaluationReport]) -> list[tuple[str, l
             )
         )
     return rows
+
+
+def written_where_nothing_was_said(report: EvaluationReport) -> list[tuple[str, str]]:
+    """Kind of probe and the beginning of what was written, the longest first."""
+    made_up = [(kind, one) for kind, found in report.probes.items() for one in found.made_up or ()]
+    longest = sorted(made_up, key=lambda pair: (-pair[1].words, pair[0], pair[1].probe))
+    return [(kind, one.text) for kind, one in longest[:SHOWN_WRITTEN]]
 
 
 def _dictated(
