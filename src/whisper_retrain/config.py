@@ -197,6 +197,14 @@ class TrainingConfig(Config):
     processes: int = Field(
         1, title="Processes", description="More than one: torchrun, one per GPU.", ge=1, le=64
     )
+    nodes: int = Field(
+        1,
+        title="Machines",
+        description="More than one: each runs this training, with MASTER_ADDR, MASTER_PORT and "
+        "NODE_RANK in its environment, and so many processes.",
+        ge=1,
+        le=64,
+    )
     threads: int = Field(0, title="CPU threads per process", description="0: all.", ge=0)
     deadline_s: int = Field(86_400, title="Deadline (s)", ge=1)
     packed_share: float = Field(
@@ -266,8 +274,9 @@ class TrainingConfig(Config):
 
     # What says how the work is done, not what comes out: a rerun with other values resumes.
     operational: ClassVar[frozenset[str]] = frozenset(
-        {"deadline_s", "micro_batch_audio_s", "processes", "state_interval_s", "threads"}
+        {"deadline_s", "micro_batch_audio_s", "nodes", "processes", "state_interval_s", "threads"}
     )
+    added: ClassVar[frozenset[str]] = frozenset({"nodes"})
 
 
 CandidateKind = Literal["cold", "warm", "merge"]

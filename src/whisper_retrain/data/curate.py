@@ -229,9 +229,7 @@ def _without_duplicates(
 ) -> tuple[list[Utterance], list[Quarantined]]:
     """One utterance for each id and each audio; which one does not depend on what came later."""
     test_audio = {u.audio_sha256: u.id for u in frozen.values()}
-    phrases: dict[str, set[str]] = defaultdict(set)
-    for u in utterances:
-        phrases[u.audio_sha256].add(u.phrase)
+    phrases = _conflicting(utterances)
     ids: dict[str, str] = {key: u.audio_sha256 for key, u in frozen.items()}
     audio: dict[str, str] = {}
     kept: list[Utterance] = []
@@ -239,7 +237,7 @@ def _without_duplicates(
     for u in sorted(utterances, key=lambda u: (not _was_taken(u, before), u.id, u.audio_sha256)):
         if u.audio_sha256 in test_audio:
             fault = ("test-set-leak", test_audio[u.audio_sha256], "audio that is not in test")
-        elif len(phrases[u.audio_sha256]) > 1:
+        elif u.audio_sha256 in phrases:
             fault = ("conflicting-references", " | ".join(sorted(phrases[u.audio_sha256])), "one")
         elif u.audio_sha256 in audio:
             fault = ("duplicate-audio", audio[u.audio_sha256], "audio once")
@@ -251,6 +249,17 @@ def _without_duplicates(
             continue
         quarantined.append(_faulty(u, *fault))
     return kept, quarantined
+
+
+def _conflicting(utterances: Sequence[Utterance]) -> dict[str, set[str]]:
+    """Audio with more than one phrase -> the phrases. Mostly there is none: few sets are made."""
+    first: dict[str, str] = {}
+    several: dict[str, set[str]] = {}
+    for u in utterances:
+        phrase = first.setdefault(u.audio_sha256, u.phrase)
+        if phrase != u.phrase:
+            several.setdefault(u.audio_sha256, {phrase}).add(u.phrase)
+    return several
 
 
 def _was_taken(u: Utterance, before: Before) -> bool:

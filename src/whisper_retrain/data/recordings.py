@@ -137,7 +137,20 @@ def open_parquet(data: bytes | Path) -> Any:
 def from_table(table: Any, kind: type[RowT]) -> list[RowT]:
     """Rows of one dataclass from an Arrow table."""
     names = [f.name for f in fields(kind)]
-    return list(map(kind, *(table.column(name).to_pylist() for name in names)))
+    return list(map(kind, *(_values(table.column(name)) for name in names)))
+
+
+def _values(column: Any) -> list[Any]:
+    """A column as Python values; equal texts are one object, or a shard's digest lies in memory
+    as often as the shard has rows.
+    """
+    import pyarrow as pa
+
+    if not pa.types.is_string(column.type):
+        return list(column.to_pylist())
+    encoded = column.combine_chunks().dictionary_encode()
+    texts = [*encoded.dictionary.to_pylist(), None]
+    return [texts[-1 if index is None else index] for index in encoded.indices.to_pylist()]
 
 
 class KnownAudio:

@@ -12,10 +12,17 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from whisper_retrain.errors import OutOfMemoryError, PermanentError, WhisperRetrainError
+from whisper_retrain.errors import (
+    InputError,
+    InterruptedTrainingError,
+    OutOfMemoryError,
+    PermanentError,
+    WhisperRetrainError,
+)
 from whisper_retrain.training.exit_codes import exit_code, leave_error
 from whisper_retrain.training.job import TrainingJob
 from whisper_retrain.training.progress import Progress, Reporter, to_stdout
@@ -26,14 +33,13 @@ if TYPE_CHECKING:
     from whisper_retrain.training.speech import TrainingSpeech
 
 PR_SET_PDEATHSIG = 1
+NODE_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
 
 
 def main() -> int:
     """Train, and say by file and exit code how it went."""
     arguments = _arguments()
     _die_with_parent()
-    if arguments.processes > 1 and "LOCAL_RANK" not in os.environ:
-        _become_torchrun(arguments.processes)
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
@@ -41,6 +47,8 @@ def main() -> int:
     for name in ("botocore", "boto3", "urllib3", "httpx", "matplotlib"):
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
+        if arguments.processes * arguments.nodes > 1 and "LOCAL_RANK" not in os.environ:
+            _become_torchrun(arguments.processes, arguments.nodes)
         _train(arguments, stopping)
     except WhisperRetrainError as error:
         leave_error(arguments.record, error)
@@ -62,6 +70,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--base-model", type=Path, required=True, help="its directory")
     parser.add_argument("--work", type=Path, required=True, help="directory for what is under way")
     parser.add_argument("--processes", type=int, default=1, help="more than one: torchrun")
+    parser.add_argument("--nodes", type=int, default=1, help="machines that do this together")
     return parser.parse_args()
 
 
@@ -73,11 +82,31 @@ def _die_with_parent() -> None:
         sys.exit(exit_code(PermanentError("the parent process is gone")))
 
 
-def _become_torchrun(processes: int) -> None:
+def _become_torchrun(processes: int, nodes: int) -> None:
     """Turn into torchrun, which starts this very command once for each process."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    place = ["--standalone"] if nodes == 1 else place_among(nodes, os.environ)
+    command = [sys.executable, "-m", "torch.distributed.run", *place]
     command += ["--nproc-per-node", str(processes), "-m", "whisper_retrain.training"]
     os.execv(sys.executable, [*command, *sys.argv[1:]])  # noqa: S606 - there is no shell
+
+
+def place_among(nodes: int, environment: Mapping[str, str]) -> list[str]:
+    """torchrun's flags for this machine; InputError when the environment does not say which it is.
+
+    Not its c10d rendezvous: that takes for the host whoever's name resolves to the address.
+    """
+    missing = [name for name in NODE_VARIABLES if not environment.get(name)]
+    if missing:
+        raise InputError(
+            f"this is one of {nodes} machines, and it is not said which",
+            where="the environment",
+            expected=f"{', '.join(NODE_VARIABLES)}, the first two the same on all machines",
+            got=f"no {', '.join(missing)}",
+            remedy="set them (Kubeflow Trainer does), or training.nodes: 1",
+        )
+    address, port, rank = (environment[name] for name in NODE_VARIABLES)
+    where = ["--master-addr", address, "--master-port", port]
+    return ["--nnodes", str(nodes), "--node-rank", rank, *where]
 
 
 def _train(arguments: argparse.Namespace, stopping: threading.Event) -> None:
@@ -146,6 +175,14 @@ def _nowhere(_: Progress) -> None:
 def _known(error: Exception) -> WhisperRetrainError:
     import torch
 
+    from whisper_retrain.training.devices import is_lost_peer
+
+    if is_lost_peer(error):
+        return InterruptedTrainingError(
+            "another process of this training went away",
+            got=str(error).splitlines()[0][:200],
+            remedy="run again, on every machine: it resumes at the last state that was saved",
+        )
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return OutOfMemoryError(
             "memory ran out",

@@ -30,6 +30,7 @@ class Device:
         self.torch: torch.device = state.device
         self.rank: int = state.process_index
         self.ranks: int = state.num_processes
+        self._rank_here: int = state.local_process_index
         self.precision = self._resolved(precision)
         # With many shapes cuDNN's attention plans each anew (modelscope/FunASR#3705), and in
         # bfloat16 it gave gradients that are no numbers on an H100 (kyutai-labs/pocket-tts#264).
@@ -39,6 +40,11 @@ class Device:
     def is_main(self) -> bool:
         """Whether this process speaks, saves and uploads for all."""
         return self.rank == 0
+
+    @property
+    def is_first_here(self) -> bool:
+        """Whether this process keeps what all processes of its machine read from its disk."""
+        return self._rank_here == 0
 
     def _resolved(self, precision: Precision) -> torch.dtype:
         if precision != "auto":
@@ -117,6 +123,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return "can't allocate memory" in str(error) or "not enough memory" in str(error)
+
+
+def is_lost_peer(error: BaseException) -> bool:
+    """Whether an error of torch says that another process of the training went away."""
+    if isinstance(error, torch.distributed.DistError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and "gloo" in text and "connect" in text
 
 
 def _sum_in_place(gradients: list[Tensor]) -> None:

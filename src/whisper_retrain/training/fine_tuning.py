@@ -20,7 +20,7 @@ import torch
 from whisper_retrain.config import TrainingConfig
 from whisper_retrain.edges.store import ObjectStore, write_record
 from whisper_retrain.edges.tracking import Tracker, open_tracker
-from whisper_retrain.errors import DivergedError
+from whisper_retrain.errors import DivergedError, TransientError
 from whisper_retrain.model_files import upload_checkpoint
 from whisper_retrain.records import Artifact, Checkpoint, TrainingRun
 from whisper_retrain.retries import retried
@@ -92,10 +92,11 @@ def train(job: TrainingJob, around: Surroundings) -> TrainingRun | None:
     loop, states, dropped = _prepare(job, around)
     try:
         selection = _train(job, around, loop)
-        if not around.device.is_main:
-            return None
-        run = _hand_on(job, around, loop, selection, dropped, began)
-        states.clear()
+        run = None
+        if around.device.is_main:
+            run = _hand_on(job, around, loop, selection, dropped, began)
+            states.clear()
+        around.device.barrier()  # the others' parents look for the record
         return run
     finally:
         states.close()
@@ -117,7 +118,7 @@ def _prepare(job: TrainingJob, around: Surroundings) -> tuple[TrainingLoop, Stat
     )
     kept = KeptWeights(around.work_dir / "kept")
     states = States(around.store, job.prefix, job.digest, around.work_dir, config.state_interval_s)
-    course = _resume(states, optimization, kept, around)
+    course = _resume(states, optimization, kept, around, config.nodes)
     loop = TrainingLoop(
         config=config,
         schedule=schedule,
@@ -167,15 +168,34 @@ def optimization_for(
 
 
 def _resume(
-    states: States, optimization: Optimization, kept: KeptWeights, around: Surroundings
+    states: States,
+    optimization: Optimization,
+    kept: KeptWeights,
+    around: Surroundings,
+    nodes: int,
 ) -> Course:
-    """The course so far; the main process fetches, all read."""
-    if around.device.is_main:
-        states.fetch()
-    around.device.barrier()
-    course = states.restore(optimization, kept)
-    if course is None:
-        return Course()
+    """The course so far; one process of each machine fetches, all read.
+
+    Raises TransientError unless all have come to the same step: each machine has its own disk, and
+    a step more or less on one of them would train nonsense.
+    """
+    device = around.device
+    if device.is_first_here:
+        states.fetch(alone=nodes == 1)
+    device.barrier()
+    found = states.restore(optimization, kept)
+    course = found or Course()
+    steps = device.gather([course.step])
+    if len(set(steps)) > 1:
+        raise TransientError(
+            "the machines of this training do not resume at the same step",
+            where=str(around.work_dir),
+            expected="one step",
+            got=f"by rank: {', '.join(map(str, steps))}",
+            remedy="run again; if that does not help, remove this folder on the machine ahead",
+        )
+    if found is None:
+        return course
     optimization.budget_s = course.micro_batch_s or optimization.budget_s
     course.resumed_from.append(course.step)
     logger.info("resuming from step %d", course.step)

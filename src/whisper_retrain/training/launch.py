@@ -38,12 +38,15 @@ def run_training(
 ) -> TrainingRun:
     """Train in a process of its own (under torchrun when there are several) and wait for it.
 
+    Of several machines each calls this with the same job, and each gets the same record.
+
     A job that has a record already is not trained again. Whatever ends this call, an exception of
     `on_progress` or a signal turned into one included, ends the process too: SIGTERM, so that it
     saves its state, then SIGKILL. Raises InterruptedTrainingError when it was stopped (a rerun
     resumes), InputError, OutOfMemoryError, DivergedError or another of errors.py.
     """
-    done = read_record(S3Store(store_location), job.record_key, TrainingRun)
+    store = S3Store(store_location)
+    done = read_record(store, job.record_key, TrainingRun)
     if done is not None:
         return job.named(done)
     work_dir.mkdir(parents=True, exist_ok=True)
@@ -54,9 +57,15 @@ def run_training(
     command = [sys.executable, "-m", "whisper_retrain.training", str(job_file), str(record_file)]
     command += ["--store", store_location, "--base-model", str(base_model_dir)]
     command += ["--work", str(work_dir), "--processes", str(job.config.processes)]
+    command += ["--nodes", str(job.config.nodes)]
     code, tail = _attend(command, job.config.deadline_s, on_progress, _environment(job))
-    if code == 0 and record_file.exists():
-        return TrainingRun.model_validate_json(record_file.read_bytes())
+    if code == 0:
+        if record_file.exists():
+            return TrainingRun.model_validate_json(record_file.read_bytes())
+        # Of several machines only the first one has it on its disk.
+        made = read_record(store, job.record_key, TrainingRun)
+        if made is not None:
+            return job.named(made)
     raise error_of(record_file, code, tail)
 
 

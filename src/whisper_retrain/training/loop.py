@@ -184,10 +184,11 @@ class TrainingLoop:
 
     def _keep(self) -> None:
         wanted = self.course.wanted(self.config)
-        if self.device.is_main and self.course.step in wanted:
+        # On every machine: its processes read the best weights from its own disk.
+        if self.device.is_first_here and self.course.step in wanted:
             self.reporter.say("saving", f"weights of step {self.course.step}")
             self.kept.keep(self.course.step, weights_of(self.optimization.loss.whisper))
-        if self.device.is_main:
+        if self.device.is_first_here:
             self.kept.prune(wanted)
 
     def _stop_if_told(self) -> None:

@@ -117,11 +117,18 @@ class States:
         except WhisperRetrainError as error:
             logger.warning("training states stay in S3: %s", error)
 
-    def fetch(self) -> None:
-        """Bring the newest whole state of S3 here, unless a newer one is here already."""
-        here = max((int(directory.name) for directory in self._whole()), default=-1)
-        for manifest in self._stored():
-            if manifest.step <= here:
+    def fetch(self, alone: bool = True) -> None:
+        """Bring the newest whole state of S3 here.
+
+        Alone, a newer one that is here already stays; with other machines it is forgotten, for
+        they cannot know of it.
+        """
+        here = {int(directory.name) for directory in self._whole()}
+        stored = list(self._stored())
+        if not alone:
+            self._forget_newer(stored[0].step if stored else -1)
+        for manifest in stored:
+            if manifest.step in here or (alone and manifest.step < max(here, default=-1)):
                 return
             directory = self._dir / f"{manifest.step:08d}"
             try:
@@ -210,6 +217,11 @@ class States:
 
     def _note(self, manifest: StateManifest) -> None:
         write_whole(self._dir / f"{manifest.step:08d}.json", manifest.model_dump_json())
+
+    def _forget_newer(self, step: int) -> None:
+        for manifest in list(self._local()):
+            if manifest.step > step:
+                (self._dir / f"{manifest.step:08d}.json").unlink(missing_ok=True)
 
     def _forget_older(self, newest: StateManifest) -> None:
         """Keep two states: the newer might prove truncated. Manifests go first."""
