@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from prefect import flow
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from flows.shards import shard_runner
 from flows.stages import stage
 from tasks.dataset import (
     build_shard,
@@ -19,15 +17,13 @@ from tasks.notes import publish_dataset_note
 from whisper_retrain.config import DatasetConfig
 from whisper_retrain.data.refresh import PlanJob, is_unchanged
 from whisper_retrain.records import DatasetRevision
-
-SHARDS_AT_ONCE: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=2)
-"""A Dask or Ray task runner in its place spreads the shards over machines."""
+from whisper_retrain.settings import load_settings
 
 
 @flow(
     name="refresh",
     flow_run_name="refresh-{dataset.sources[0].name}",
-    task_runner=SHARDS_AT_ONCE,
+    task_runner=shard_runner(load_settings().shards),
 )
 @stage("refresh")
 def refresh(dataset: DatasetConfig) -> DatasetRevision:

@@ -48,6 +48,11 @@ class Settings(BaseSettings):
         default={},
         description="Stage -> deployment (flow/name) that does it on a work pool of its own.",
     )
+    shards: str = Field(
+        default="threads:2",
+        pattern=r"^(threads:[1-9]\d*|dask://[^\s/:]+:\d+)$",
+        description="Who builds the shards of a refresh: threads of its own, or a Dask cluster.",
+    )
     app_url: str | None = Field(
         default=None,
         pattern=r"^https?://[^/\s]+$",
