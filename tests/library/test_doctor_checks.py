@@ -369,12 +369,13 @@ OWN_POOL = {"name": "whisper-retrain", "concurrency_limit": 1, "status": "READY"
     ("placed", "pool", "status", "told"),
     [
         ("fine-tune/gpu", GPU_POOL, "ok", "fine-tune on fine-tune/gpu"),
+        ("fine-tune/gpu", GPU_POOL, "warning", "too little for the record of 2,000 steps"),
         ("fine-tune/gpu", GPU_POOL | {"status": "NOT_READY"}, "warning", "no worker is online"),
         ("fine-tune/gpus", GPU_POOL, "failed", "fine-tune/gpus, which the server does not know"),
         ("gate/gpu", GPU_POOL, "failed", "expected a deployment of the flow fine-tune"),
         ("fine-tune/gpu", OWN_POOL, "failed", "would wait for its own parent"),
     ],
-    ids=["well", "asleep", "unknown", "another flow", "the parent's pool"],
+    ids=["well", "small parameters", "asleep", "unknown", "another flow", "the parent's pool"],
 )
 def test_placed_stages(
     monkeypatch: pytest.MonkeyPatch, placed: str, pool: dict[str, Any], status: str, told: str
@@ -383,6 +384,10 @@ def test_placed_stages(
     names = ("fine-tune/gpu", "gate/gpu")
     PrefectServer.answers = {f"/deployments/name/{name}": deployment for name in names}
     PrefectServer.answers[f"/work_pools/{pool['name']}"] = pool
+    most_bytes = 524_288 if told.endswith("2,000 steps") else 0
+    PrefectServer.answers["/admin/settings"] = {
+        "server": {"api": {"max_parameter_size": most_bytes}}
+    }
     server = HTTPServer(("127.0.0.1", 0), PrefectServer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

@@ -127,11 +127,19 @@ def placed_stages(name: str, stages: Mapping[str, str]) -> CheckResult:
                     remedy=f"place it on {stage}/gpu, or remove the pool's limit",
                 )
             asleep += [pool["name"]] if pool["status"] != "READY" else []
+        settings = _ask(client, "/admin/settings") or {}
     told = ", ".join(f"{stage} on {deployment}" for stage, deployment in stages.items())
     if asleep:
         remedy = f"prefect worker start --pool {asleep[0]}, on a machine with a GPU"
         found_asleep = f"{told}; no worker is online in {', '.join(dict.fromkeys(asleep))}"
         return CheckResult(name, "warning", found_asleep, remedy)
+    most_bytes = settings.get("server", {}).get("api", {}).get("max_parameter_size", 0)
+    if most_bytes:
+        remedy = "set PREFECT_SERVER_API_MAX_PARAMETER_SIZE=0 on the server"
+        small = (
+            f"{told}; the server takes {most_bytes >> 10} KiB of parameters, too little for the "
+        )
+        return CheckResult(name, "warning", f"{small}record of 2,000 steps", remedy)
     return CheckResult(name, "ok", told)
 
 
