@@ -168,6 +168,7 @@ def child_killed(case: Case) -> tuple[Any, Any]:
     case.begin()
     case.under_way().kill()
     got = case.ends()
+    case.freed(next(e["at"] for e in case.events() if e["event"] == "trained"))
     resumed = [e["step"] > 0 for e in case.events() if e["event"] == "began"]
     return (("Completed", "Crashed", "Completed"), [False, True]), (got, resumed)
 

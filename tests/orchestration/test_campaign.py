@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import scale
 
-SHORT = ["child killed", "child fails"]
+SHORT = ["child killed"]
 
 
 @pytest.mark.slow
@@ -16,6 +16,6 @@ def test_what_becomes_of_a_retraining_on_two_pools(monkeypatch: pytest.MonkeyPat
     found = scale.measure(SHORT, print)
     assert found["as_expected"] == found["cases"] == len(SHORT), found["results"]
     assert found["trained_twice"] == 0
-    assert found["gpu_free_s"] <= 60
+    assert 0 < found["gpu_free_s"] <= 60
     assert 0 < found["parent_rss_mib"] <= 200
     assert not found["parent_imports_torch"]
