@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks import gate_calibration, gate_counts
 from benchmarks.gate_calibration import SHAPES, Shape, called_better
 from benchmarks.gate_counts import UNEVEN, Heard, Plan, TestSet, contest
+from benchmarks.gate_texts import judged_texts
 from whisper_retrain.gate import (
     ledger,
     paired,
@@ -74,6 +75,8 @@ CELLS = (
     Cell("found_late", "a_year", Plan(lower=0.0083, suits=SLOW_UNITS), runs=300),
     Cell("grow_year", "a_growing_year", Plan(lower=0.0), runs=200),
     *(Cell(f"calibration, {one.name}", "equal", one, runs=5000) for one in SHAPES),
+    Cell("text_better", "judged_texts", Plan(), runs=48),
+    Cell("text_harm15", "judged_texts", Plan(harm=1.5), runs=24),
     Cell("trade_better", "traded", Plan(), runs=100),
     Cell("trade_harm125", "traded", Plan(harm=1.25), runs=100),
     Cell("trade_harm15", "traded", Plan(harm=1.5), runs=100),
@@ -210,7 +213,7 @@ def equal(shape: Shape, rng: np.random.Generator) -> dict[str, bool]:
 
 
 ASKED: dict[str, Callable[[Any, np.random.Generator], dict[str, bool]]] = {
-    one.__name__: one for one in (judged, traded, a_year, a_growing_year, equal)
+    one.__name__: one for one in (judged, judged_texts, traded, a_year, a_growing_year, equal)
 }
 
 
@@ -286,19 +289,24 @@ def figures(found: dict[str, dict[str, int]]) -> dict[str, Any]:
         "promoted_better_7": ("promoted_better_7", "look1"),
         "promoted_better_255": ("promoted_better_255", "look1"),
         "promoted_better_runaways": ("promoted_better_runaways", "look1"),
+        "text_promoted_better_1019": ("text_better", "look1"),
         "promoted_equal_year": ("equal_year", "promoted"),
         "year_found_late": ("found_late", "late"),
         "grow_year": ("grow_year", "promoted"),
     }
     for name in list(wanted):
-        if wanted[name][1] == "look1":
+        if name.startswith("promoted") and wanted[name][1] == "look1":
             wanted[f"{name}_look20"] = (wanted[name][0], "look20")
     told: dict[str, Any] = {}
     for name, (cell, answer) in wanted.items():
         told |= _share(name, found[cell].get(answer, 0), found[cell]["runs"])
-    for name in ("harm15_caught", "harm2_caught"):
-        runs = found[name]["runs"]
-        told |= _share(name, runs - found[name].get("look1", 0), runs)
+    for name, cell in (
+        ("harm15_caught", "harm15_caught"),
+        ("harm2_caught", "harm2_caught"),
+        ("text_harm15_caught", "text_harm15"),
+    ):
+        runs = found[cell]["runs"]
+        told |= _share(name, runs - found[cell].get("look1", 0), runs)
     shares = {
         name.removeprefix("calibration, "): one.get("better", 0) / one["runs"]
         for name, one in found.items()
