@@ -25,7 +25,7 @@ from whisper_retrain.training.batches import share_of
 from whisper_retrain.training.checkpoint import write_checkpoint
 from whisper_retrain.training.compute import peak_flop_per_s, peak_memory_bytes, synchronize
 from whisper_retrain.training.devices import Device
-from whisper_retrain.training.fine_tuning import batch_plan, optimization_for, portion_loader
+from whisper_retrain.training.fine_tuning import optimization_for
 from whisper_retrain.training.model import (
     default_learning_rate,
     labels_for,
@@ -33,6 +33,7 @@ from whisper_retrain.training.model import (
     mend_generation_config,
 )
 from whisper_retrain.training.optimization import Prepared
+from whisper_retrain.training.portions import batch_plan, portion_loader
 from whisper_retrain.training.schedule import schedule_of
 from whisper_retrain.training.speech import Labels, TrainingSpeech, prefetched
 from whisper_retrain.whisper_constants import SAMPLING_RATE_HZ

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from whisper_retrain.config import TrainingConfig
@@ -25,8 +24,7 @@ from whisper_retrain.model_files import upload_checkpoint
 from whisper_retrain.records import Artifact, Checkpoint, TrainingRun
 from whisper_retrain.retries import retried
 from whisper_retrain.training import model as whisper
-from whisper_retrain.training.augmentation import SpecAugment, augmented
-from whisper_retrain.training.batches import BatchPlan, Packing, Portion, StepPlan, Window
+from whisper_retrain.training.augmentation import SpecAugment
 from whisper_retrain.training.checkpoint import write_checkpoint
 from whisper_retrain.training.compute import peak_flop_per_s, peak_memory_bytes
 from whisper_retrain.training.course import Course
@@ -36,7 +34,7 @@ from whisper_retrain.training.job import WARM_RATE, TrainingJob
 from whisper_retrain.training.loop import TrainingLoop
 from whisper_retrain.training.lora import add_adapters
 from whisper_retrain.training.optimization import Optimization
-from whisper_retrain.training.packing import Utterance, packed
+from whisper_retrain.training.portions import batch_plan, portion_loader
 from whisper_retrain.training.progress import Reporter
 from whisper_retrain.training.schedule import Schedule, passes, schedule_of
 from whisper_retrain.training.selection import Selection, select_weights
@@ -45,7 +43,6 @@ from whisper_retrain.training.speech import (
     Labels,
     TrainingSpeech,
     TrainingUtterance,
-    Wave,
     usable,
 )
 from whisper_retrain.training.state import States
@@ -211,48 +208,6 @@ def _spread(utterances: list[TrainingUtterance], at_most: int | None) -> list[Tr
 
 def _example(utterance: TrainingUtterance, labels: Labels, speech: TrainingSpeech) -> Example:
     return Example(utterance.id, speech.audio(utterance), labels.ids(utterance.reference))
-
-
-def batch_plan(
-    chosen: Sequence[TrainingUtterance],
-    config: TrainingConfig,
-    new_ids: frozenset[str] = frozenset(),
-) -> BatchPlan:
-    """All steps over these utterances, of which some may be new to the model."""
-    return BatchPlan(
-        tuple(float(utterance.duration_s) for utterance in chosen),
-        config.batch_size,
-        config.seed,
-        config.bucket_batches,
-        Packing(config.packed_share, config.window_utterances, config.silent_share),
-        tuple(utterance.speaker for utterance in chosen),
-        tuple(utterance.id in new_ids for utterance in chosen),
-    )
-
-
-def portion_loader(
-    chosen: Sequence[TrainingUtterance],
-    labels: Labels,
-    config: TrainingConfig,
-    speech: TrainingSpeech,
-) -> Callable[[Portion, StepPlan], Example]:
-    """A function that fetches a portion's audio, varies it, and stitches a window's together."""
-
-    def heard(index: int, plan: StepPlan) -> Wave:
-        rng = np.random.default_rng([config.seed, plan.step, index])
-        return augmented(speech.audio(chosen[index]), config, rng)
-
-    def load(portion: Portion, plan: StepPlan) -> Example:
-        if isinstance(portion, Window):
-            spoken = [
-                Utterance(chosen[index].id, heard(index, plan), chosen[index].reference)
-                for index in portion.indices
-            ]
-            return packed(spoken, labels, np.random.default_rng(portion.seed))
-        utterance = chosen[portion]
-        return Example(utterance.id, heard(portion, plan), labels.ids(utterance.reference))
-
-    return load
 
 
 def _tracker(job: TrainingJob, around: Surroundings) -> Tracker:
