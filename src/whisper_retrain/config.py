@@ -208,7 +208,7 @@ class TrainingConfig(Config):
     threads: int = Field(0, title="CPU threads per process", description="0: all.", ge=0)
     deadline_s: int = Field(86_400, title="Deadline (s)", ge=1)
     packed_share: float = Field(
-        0.0,
+        0.5,
         title="Utterances in windows of 30 s",
         description="Share of utterances that are heard one after the other, with pauses, as in a "
         "dictation; the others by themselves, and their audio ends soon after the speech does.",
@@ -222,7 +222,7 @@ class TrainingConfig(Config):
         ge=1,
     )
     silent_share: float = Field(
-        0.1,
+        0.2,
         title="Windows without speech",
         description="Beside every window with speech so many with silence, noise or hum.",
         ge=0,

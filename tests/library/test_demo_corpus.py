@@ -158,7 +158,7 @@ def test_all_other_recordings_are_sound_and_no_two_are_alike(
     good = [
         row for rows in drops.values() for row in rows.values() if row["id"] not in FAULTY_DROP_2
     ]
-    assert len(good) == 801 + 463
+    assert len(good) == 667 + 463
     assert len({row["path"]["bytes"] for row in good}) == len(good)
     durations = [soundfile.info(io.BytesIO(row["path"]["bytes"])).duration for row in good]
     assert min(durations) > 1

@@ -158,3 +158,14 @@ def test_a_model_with_128_mel_bins_trains_too(tmp_path: Path) -> None:
     loss = WhisperLoss(model)(a_piece(model, base, full_context=False))
     loss.backward()
     assert torch.isfinite(loss)
+
+
+def test_an_empty_transcript_may_be_written_where_nobody_speaks(base: Path) -> None:
+    model = load_model(base)
+    end = model.generation_config.eos_token_id
+    model.generation_config.begin_suppress_tokens = [7, end]
+    mend_generation_config(model, DecodingConfig())
+    assert model.generation_config.begin_suppress_tokens == [7]
+    model.generation_config.begin_suppress_tokens = [end]
+    mend_generation_config(model, DecodingConfig())
+    assert model.generation_config.begin_suppress_tokens is None

@@ -178,6 +178,7 @@ def test_kill_9_at_any_moment_and_a_rerun_elsewhere_end_with_the_same_bits(
 def test_two_processes_learn_as_one_does(launcher: Launcher) -> None:
     # 30 s for every piece, so that one cut or another has the same context.
     changes = {"max_steps": 8, "eval_share": 0.5, "context_margin_s": 30.0, "batch_size": 6}
+    changes |= {"packed_share": 0.5}
     one = launcher.run(launcher.job(**changes), "one")
     other_store = S3Store(f"{launcher.store.location}/two", launcher.store._client)
     pair = Launcher(other_store, launcher.base, launcher.folder / "two")

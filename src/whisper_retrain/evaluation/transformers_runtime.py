@@ -23,6 +23,8 @@ from whisper_retrain.evaluation.transcriber import (
 )
 from whisper_retrain.whisper_constants import CONTEXT_S, SAMPLING_RATE_HZ
 
+SHARE_DICTATIONS = 4
+"""The fewest that a core hears side by side."""
 SLACK_TOKENS = 8
 """Added to the bound, so that short utterances may hold a long word and the end token."""
 
@@ -109,34 +111,45 @@ class TransformersTranscriber:
         """
 
         def hear(part: Sequence[Audio]) -> list[Transcript]:
-            return [self._long(audio, words=words) for audio in part]
+            return self._long(part, words=words)
 
-        # The attention that `words` needs is set for the whole model while it is asked for.
-        alone = words or self.device.type != "cpu"
-        return hear(audios) if alone else in_shares(hear, audios, least=1)
+        found: dict[int, Transcript] = {}
+        long = [place for place, audio in enumerate(audios) if _seconds(audio) > CONTEXT_S]
+        if long:
+            chosen = [audios[place] for place in long]
+            # The attention that `words` needs is set for the whole model while it is asked for.
+            alone = words or self.device.type != "cpu"
+            heard = hear(chosen) if alone else in_shares(hear, chosen, SHARE_DICTATIONS)
+            found = dict(zip(long, heard, strict=True))
+        return [
+            found[place] if place in found else self._whole(audio, words=words)
+            for place, audio in enumerate(audios)
+        ]
 
-    def _long(self, audio: Audio, *, words: bool) -> Transcript:
-        duration_s = len(audio) / SAMPLING_RATE_HZ
-        if duration_s <= CONTEXT_S:
-            (short,) = self._with_words([audio]) if words else self._texts([audio])
-            segments = (Segment(short.text, 0.0, duration_s),) if short.text else ()
-            return Transcript(short.text, short.tokens, short.runaway, short.words, segments)
-        bound = self.bound(CONTEXT_S)
-        asked = self._words_asked() if words else {}
+    def _whole(self, audio: Audio, *, words: bool) -> Transcript:
+        """What fits one window, as one segment."""
+        (short,) = self.transcribe([audio], words=words)
+        segments = (Segment(short.text, 0.0, _seconds(audio)),) if short.text else ()
+        return Transcript(short.text, short.tokens, short.runaway, short.words, segments)
+
+    def _long(self, audios: Sequence[Audio], *, words: bool) -> list[Transcript]:
+        """Dictations side by side, window after window, each at its own pace."""
         found = self._generate(
-            self._features([audio], truncation=False, padding="longest"),
+            self._features(audios, truncation=False, padding="longest"),
             return_timestamps=True,
             return_segments=True,
-            max_new_tokens=bound,
-            **asked,
+            max_new_tokens=self.bound(CONTEXT_S),
+            **(self._words_asked() if words else {}),
         )
-        parts = found["segments"][0]
+        return [self._dictation(parts, words=words) for parts in found["segments"]]
+
+    def _dictation(self, parts: Sequence[dict[str, Any]], *, words: bool) -> Transcript:
         heard = [word for part in parts for word in self._words_of(part)] if words else []
         texts = [self._decoded(part["tokens"].tolist()) for part in parts]
         return Transcript(
             text="".join(texts).strip(),
             tokens=sum(len(part["tokens"]) for part in parts),
-            runaway=any(_written(part) >= bound for part in parts),
+            runaway=any(_written(part) >= self.bound(CONTEXT_S) for part in parts),
             words=tuple(heard),
             segments=tuple(
                 Segment(text.strip(), round(float(part["start"]), 2), round(float(part["end"]), 2))
@@ -254,6 +267,10 @@ def _keep_encoder_attention(model: Any) -> None:
     for module in model.get_encoder().modules():
         if getattr(module, "config", None) is model.config:
             module.config = own
+
+
+def _seconds(audio: Audio) -> float:
+    return len(audio) / SAMPLING_RATE_HZ
 
 
 def _written(part: dict[str, Any]) -> int:

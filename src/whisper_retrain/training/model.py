@@ -99,6 +99,9 @@ def mend_generation_config(model: Any, decoding: DecodingConfig) -> None:
     # transformers' pipeline searches with 5 beams where the file sets none, and a file that forbids
     # timestamps makes it refuse audio over 30 s.
     config.num_beams = decoding.num_beams
+    # Where the end may not come first, a model must write a word on silence: base models "you".
+    first = [one for one in config.begin_suppress_tokens or () if one != config.eos_token_id]
+    config.begin_suppress_tokens = first or None
     vars(config).pop("return_timestamps", None)
     if not getattr(config, "is_multilingual", False):
         return

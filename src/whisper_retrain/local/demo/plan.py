@@ -86,8 +86,7 @@ def _first_drop() -> tuple[Reading, ...]:
         *_shared_out(train, TRAIN_SPEAKERS, skip=5)[::6],
         *_shared_out(sentences("validation"), VALIDATION_SPEAKERS),
         *_shared_out(sentences("validation"), VALIDATION_SPEAKERS, skip=1),
-        *_several_times(sentences("test"), TEST_SPEAKERS, skips=(0, 4, 8)),
-        *_shared_out(sentences("test"), TEST_SPEAKERS, skip=12)[::2],
+        *_several_times(sentences("test"), TEST_SPEAKERS, skips=(0, 4)),
         *_shared_out(train[5::32], TEST_SPEAKERS),
     )
 
