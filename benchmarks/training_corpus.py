@@ -59,12 +59,18 @@ class Spoken:
     speaker: str | None = None
 
 
-def demo_train(corpus: Path, folder: Path) -> tuple[list[Spoken], Callable[..., np.ndarray]]:
-    """The demo's train split, as 16 kHz FLAC read one by one, as a dataset revision's are."""
+def demo_speech(
+    corpus: Path, folder: Path
+) -> tuple[list[Spoken], list[Spoken], Callable[..., np.ndarray]]:
+    """The demo's train and test split, as 16 kHz FLAC read one by one, as a dataset revision's are.
+
+    Sentences and voices of the one are in no utterance of the other.
+    """
     import pyarrow.parquet as pq
 
     test_texts = {sentence.text for sentence in sentences("test")}
-    found: list[Spoken] = []
+    train: list[Spoken] = []
+    test: list[Spoken] = []
     rows = (
         row
         for path in sorted(corpus.glob("*.parquet"))
@@ -72,15 +78,15 @@ def demo_train(corpus: Path, folder: Path) -> tuple[list[Spoken], Callable[..., 
         for row in batch.to_pylist()
     )
     for row in rows:
-        speaker = row["speaker_id"]
-        if speaker in (*DEMO_VALIDATION_SPEAKERS, *DEMO_TEST_SPEAKERS):
-            continue  # the benchmark picks nothing by validation
-        if row["sentence"] in test_texts:
-            continue
+        if (speaker := row["speaker_id"]) in DEMO_VALIDATION_SPEAKERS:
+            continue  # nothing is picked by validation here
+        if (row["sentence"] in test_texts) != (speaker in DEMO_TEST_SPEAKERS):
+            continue  # would be known by voice or by sentence
         audio = decode(row["path"]["bytes"])
         (folder / f"{row['id']}.flac").write_bytes(to_flac(audio.samples))
-        found.append(Spoken(row["id"], row["sentence"], audio.duration_s, str(speaker)))
-    return found, _reader(folder)
+        split = test if speaker in DEMO_TEST_SPEAKERS else train
+        split.append(Spoken(row["id"], row["sentence"], audio.duration_s, str(speaker)))
+    return train, test, _reader(folder)
 
 
 def unheard_test(cache: Path, at_most: int) -> tuple[list[Spoken], Callable[..., np.ndarray]]:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from transformers import WhisperFeatureExtractor
 
-from benchmarks.training_corpus import demo_train, synthetic_speech, unheard_test
+from benchmarks.training_corpus import demo_speech, synthetic_speech, unheard_test
 from benchmarks.training_scores import scored
 from whisper_retrain.config import DecodingConfig, TrainingConfig
 from whisper_retrain.training.batches import share_of
@@ -115,8 +115,8 @@ def prepared(order: Order, folder: Path) -> tuple[Any, Labels, TrainingSpeech]:
         model = load_model(Path(order.base))
         mend_generation_config(model, DecodingConfig())
         labels = labels_for(model, Path(order.base), DecodingConfig())
-        train, read = demo_train(Path(order.corpus), folder)
-        return model, labels, TrainingSpeech(train, (), read)
+        train, test, read = demo_speech(Path(order.corpus), folder)
+        return model, labels, TrainingSpeech(train, test, read)
     model = random_model(order.size)
     labels = Labels(CharacterTokenizer(), model.config.decoder_start_token_id, 448)
     return model, labels, synthetic_speech(order.utterances or 512)

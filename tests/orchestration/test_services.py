@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks import services
-from tests.fixtures.training import store_dataset
+from tests.fixtures.training import job_of, store_dataset, write_tiny_model
 from whisper_retrain.data.manifest import load_manifest
 from whisper_retrain.edges.store import S3Store
 from whisper_retrain.settings import load_settings
@@ -28,9 +28,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_a_manifest_and_a_shard_are_fetched_once_to_one_place(
     cache: Path, task_store: S3Store, tmp_path: Path
 ) -> None:
-    dataset = store_dataset(task_store, tmp_path / "work")
-    settings = load_settings()
-    speech = _open_speech(task_store, dataset, settings.cache_dir, settings.cache_max_bytes)
+    job = job_of(task_store, tmp_path / "work", write_tiny_model(tmp_path / "base"))
+    dataset, settings = job.dataset, load_settings()
+    speech = _open_speech(task_store, job, settings.cache_dir, settings.cache_max_bytes)
     speech.audio(speech.train[0])
     before = sorted(path for path in cache.rglob("*") if path.is_file())
     assert [path.relative_to(cache).parts[0] for path in before] == [
