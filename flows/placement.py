@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from inspect import signature
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
 
 import httpx
@@ -96,8 +96,10 @@ def _asked(
     if found := client.read_flow_runs(flow_run_filter=wanted):
         get_run_logger().info("found %s again", found[0].name)
         return found[0]
-    made: FlowRun = run_deployment(  # type: ignore[assignment]  # sync here
-        deployment, parameters=parameters, timeout=0, idempotency_key=key
+    # It answers with the run itself where no event loop runs, as here.
+    made = cast(
+        FlowRun,
+        run_deployment(deployment, parameters=parameters, timeout=0, idempotency_key=key),
     )
     get_run_logger().info("waiting for %s (%s)", made.name, deployment)
     return made

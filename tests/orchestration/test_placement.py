@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextvars import copy_context
 from threading import Thread
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import httpx
@@ -193,9 +193,9 @@ def test_a_server_that_is_away_is_waited_for_but_not_for_ever(
                 raise answer
             return FlowRun(flow_id=UUID(int=1), state=answer)
 
-    assert placement._awaited(Client(), UUID(int=1)).is_completed()  # type: ignore[arg-type]
+    assert placement._awaited(cast(Any, Client()), UUID(int=1)).is_completed()
     monkeypatch.setattr(placement, "SERVER_AWAY_S", 0.05)
     began = time.monotonic()
     with pytest.raises(TransientError, match="found again"):
-        placement._awaited(Client(), UUID(int=1))  # type: ignore[arg-type]
+        placement._awaited(cast(Any, Client()), UUID(int=1))
     assert 0.05 < time.monotonic() - began < 5
