@@ -15,43 +15,19 @@ on. On a GPU neither corpus nor tokenizer is needed, and only speed and memory a
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import os
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.training_cells import Result, check, gib, measured, say
+from benchmarks.training_random import LEVERS, on_random_weights
 from benchmarks.training_recipes import Order
-from whisper_retrain.whole import write_whole
 
-ROOT = Path(__file__).resolve().parent.parent
-
-Result = dict[str, Any]
-WHOLE = ("micro_batch_audio_s", 1e6)  # the effective batch at once
-UNSORTED = ("bucket_batches", 1)
-LEVERS: dict[str, tuple[tuple[str, Any], ...]] = {
-    "none of ours (our loop, 30 s)": (("context_margin_s", 30.0), UNSORTED, WHOLE),
-    "micro-batches": (("context_margin_s", 30.0), UNSORTED),
-    "short context": (UNSORTED, WHOLE),
-    "short context, micro-batches": (UNSORTED,),
-    "short context, buckets": (WHOLE,),
-    "short context, buckets, micro-batches: default": (),
-    "default, gradient checkpointing": (("gradient_checkpointing", True),),
-    "default, LoRA of rank 8": (("lora_rank", 8),),
-}
-GPU_LEVERS: dict[str, tuple[tuple[str, Any], ...]] = {
-    **LEVERS,
-    "default, torch.compile": (("compile", True),),
-}
 ALONE = (("window_utterances", 1), ("silent_share", 0.0))
 WINDOWS: dict[str, tuple[tuple[str, Any], ...]] = {
     "none": (("packed_share", 0.0),),
@@ -62,14 +38,18 @@ WINDOWS: dict[str, tuple[tuple[str, Any], ...]] = {
 }
 LENGTHS = (60, 240)
 """Steps of our recipe; the stock one trains 60."""
-CELLS_VERSION = "1"
 
 
 def main() -> None:
     """Measure, print the tables and write the JSON."""
     arguments = _arguments()
-    synthetic = arguments.device == "cuda" or arguments.sizes
-    figures = on_random_weights(arguments) if synthetic else on_cpu(arguments)
+    if arguments.device == "cuda" or arguments.sizes:
+        sizes = arguments.sizes or ["small", "medium"]
+        figures = on_random_weights(
+            arguments.device, sizes, arguments.batch_size, arguments.budget_s
+        )
+    else:
+        figures = on_cpu(arguments)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1))
 
@@ -90,57 +70,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--budget-s", type=float, default=330, help="random weights: none later")
     parser.add_argument("--cache", type=Path, default=Path(".local/cache"))
     return parser.parse_args()
-
-
-def measured(order: Order, environment: dict[str, str] | None = None) -> Result:
-    """One training in a process of its own; from the cache, if it was made before."""
-    kept = _cell(order)
-    if kept and kept.exists():
-        found: Result = json.loads(kept.read_text())
-        return found
-    result = _measured(order, environment)
-    if kept and "error" not in result:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(kept, json.dumps(result))
-    return result
-
-
-def _cell(order: Order) -> Path | None:
-    """Where the result of an order is kept; random weights are measured anew each time."""
-    if not order.cache:
-        return None
-    sources = [*(ROOT / "src/whisper_retrain").glob("training/*.py")]
-    sources += [*(ROOT / "src/whisper_retrain").glob("evaluation/*.py")]
-    sources += [*(ROOT / "benchmarks").glob("training_*.py")]
-    told = {**asdict(order), "corpus": Path(order.corpus).name, "base": "", "cache": ""}
-    code = [path.read_text() for path in sorted(sources)]
-    digest = hashlib.sha256(json.dumps([CELLS_VERSION, told, code]).encode()).hexdigest()
-    return Path(order.cache) / "training-cells" / f"{digest[:24]}.json"
-
-
-def _measured(order: Order, environment: dict[str, str] | None) -> Result:
-    with tempfile.TemporaryDirectory() as folder:
-        ask, answer = Path(folder) / "order.json", Path(folder) / "result.json"
-        ask.write_text(json.dumps(asdict(order)))
-        path = os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-        command = [sys.executable, str(ROOT / "benchmarks" / "training_recipes.py"), ask, answer]
-        done = subprocess.run(
-            [str(part) for part in command],
-            env={
-                **os.environ,
-                "PYTHONPATH": path,
-                "TOKENIZERS_PARALLELISM": "false",
-                **(environment or {}),
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            tail = "\n".join(done.stderr.splitlines()[-15:])
-            return {**asdict(order), "error": f"exit code {done.returncode}:\n{tail}"}
-        result: Result = json.loads(answer.read_text())
-        return result
 
 
 def on_cpu(arguments: argparse.Namespace) -> Result:
@@ -343,93 +272,6 @@ def flatness() -> Result:
             {"utterances": count, "step_s": step_s, "peak_bytes": result["peak_memory_bytes"]}
         )
     return {"steps": rows}
-
-
-def on_random_weights(arguments: argparse.Namespace) -> Result:
-    """Known sizes and noise as long as real utterances: speed, memory, share of peak; no WER."""
-    until = time.monotonic() + arguments.budget_s
-    sizes = arguments.sizes or ["small", "medium"]
-    found: Result = {"sizes": {}, "levers": {}}
-    order = Order(
-        device=arguments.device,
-        size=sizes[0],
-        batch_size=arguments.batch_size,
-        steps=12,
-        skip_steps=4,
-        utterances=8 * arguments.batch_size,
-    )
-    for size in sizes:
-        found["sizes"][size] = gpu_pair(replace(order, size=size), until)
-    print(f"\nlevers, {sizes[0]}")
-    say("setting", "", "audio-s/s", "peak GiB", "% of peak")
-    for name, settings in GPU_LEVERS.items():
-        if time.monotonic() > until:
-            print("no time left for", name)
-            continue
-        # A compiler needs to have seen most lengths before it is timed.
-        more = replace(order, steps=24, skip_steps=16) if "compile" in name else order
-        found["levers"][name] = gpu_row(name, measured(replace(more, settings=settings)))
-    return found
-
-
-def gpu_pair(order: Order, until: float) -> Result:
-    """Stock as the notebook (gradient checkpointing on), stock without it, ours."""
-    print(f"\n{order.size}, effective batch {order.batch_size}")
-    say("recipe", "", "audio-s/s", "peak GiB", "% of peak")
-    rows: dict[str, Result] = {}
-    recipes = {
-        "ours": replace(order, recipe="ours"),
-        "stock, gradient checkpointing": replace(
-            order, recipe="stock", settings=(("gradient_checkpointing", True),)
-        ),
-        "stock": replace(order, recipe="stock"),
-    }
-    for name, one in recipes.items():
-        if time.monotonic() < until:
-            rows[name] = gpu_row(name, measured(one))
-    ours, stock = rows.get("ours", {}), rows.get("stock", {})
-    if "error" in ours or "error" in stock or not (ours and stock):
-        return {"rows": rows}
-    return {
-        "rows": rows,
-        "speedup": ours["audio_s_per_s"] / stock["audio_s_per_s"],
-        "memory_ratio": ours["peak_memory_bytes"] / stock["peak_memory_bytes"],
-    }
-
-
-def gpu_row(name: str, result: Result) -> Result:
-    """Print a row and keep its figures; a failure is a figure too."""
-    if "error" in result:
-        print(name, "FAILED", result["error"])
-        return {"error": result["error"]}
-    row = {k: result[k] for k in ("audio_s_per_s", "seconds_per_step", "peak_memory_bytes")}
-    row |= {k: result[k] for k in ("peak_flop_per_s", "device", "torch")}
-    if "flop_per_s" in result:
-        row["share_of_peak"] = result["flop_per_s"] / result["peak_flop_per_s"]
-    say(name, "", result["audio_s_per_s"], gib(result), 100 * row.get("share_of_peak", 0.0))
-    return row
-
-
-def gib(result: Result) -> float:
-    """Peak memory in GiB."""
-    return float(result["peak_memory_bytes"]) / 2**30
-
-
-def check(result: Result) -> None:
-    """Stop where a recipe failed."""
-    if "error" in result:
-        sys.exit(f"{result['recipe']} failed: {result['error']}")
-
-
-def say(*cells: object) -> None:
-    """One row of a table."""
-    print(" ".join(_cells(cells)), flush=True)
-
-
-def _cells(cells: Iterable[object]) -> Iterable[str]:
-    for number, cell in enumerate(cells):
-        text = f"{cell:.2f}" if isinstance(cell, float) else str(cell)
-        yield text.ljust(50) if number == 0 else text.rjust(10)
 
 
 if __name__ == "__main__":
