@@ -8,7 +8,7 @@ import numpy as np
 
 from whisper_retrain.evaluation.scoring import LOST_WORDS
 from whisper_retrain.gate.contest import Contest
-from whisper_retrain.gate.rules import non_inferior
+from whisper_retrain.gate.rules import informing, non_inferior
 from whisper_retrain.gate.statistics import Paired, compare
 from whisper_retrain.records import Dictation, RuleOutcome
 
@@ -62,10 +62,8 @@ def _wer(
         "long-form", f"WER on {len(champion)} dictations", found, policy.long_form_margin
     )
     words = sum(one.words.reference_length for one in champion)
-    if words < policy.min_guarded_words and rule.outcome == "inconclusive":
-        small = f"; {words} words are too few to judge by"
-        return rule.model_copy(update={"outcome": "info", "reason": rule.reason + small})
-    return rule
+    few = f"{words} words are too few to judge by"
+    return informing(rule, few) if words < policy.min_guarded_words else rule
 
 
 def _newly(

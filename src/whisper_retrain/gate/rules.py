@@ -242,10 +242,8 @@ def medical(contest: Contest) -> list[RuleOutcome]:
     margin = max(policy.medical_margin, policy.harm_ratio * before.error_rate)
     rule = non_inferior("medical-terms", "medical WER", found, margin)
     rule = _named(rule, contest, "medical")
-    if before.errors < policy.min_findings and rule.outcome == "inconclusive":
-        small = f"; {before.errors} errors of the champion are too few to prove the absence of harm"
-        return [rule.model_copy(update={"outcome": "info", "reason": rule.reason + small})]
-    return [rule]
+    few = f"{before.errors} errors of the champion are too few to prove the absence of harm"
+    return [informing(rule, few) if before.errors < policy.min_findings else rule]
 
 
 def general_speech(contest: Contest) -> list[RuleOutcome]:
@@ -313,10 +311,8 @@ def worst_speakers(contest: Contest) -> list[RuleOutcome]:
         worst.comparison,
         policy.slice_margin,
     )
-    if worst.words < policy.min_guarded_words and rule.outcome == "inconclusive":
-        small = f"; {worst.words} words are too few to judge by"
-        return [rule.model_copy(update={"outcome": "info", "reason": rule.reason + small})]
-    return [rule]
+    few = f"{worst.words} words are too few to judge by"
+    return [informing(rule, few) if worst.words < policy.min_guarded_words else rule]
 
 
 def latency(contest: Contest) -> list[RuleOutcome]:
@@ -360,6 +356,16 @@ def _named(rule: RuleOutcome, contest: Contest, measure: Measure) -> RuleOutcome
     lost = [(b.counts(measure).errors - a.counts(measure).errors, b.id) for a, b in pairs]
     worst = sorted((-more, key) for more, key in lost if more > 0)
     return rule.model_copy(update={"utterances": tuple(key for _, key in worst[:CLEAREST])})
+
+
+def informing(rule: RuleOutcome, few: str) -> RuleOutcome:
+    """The rule where there is too little to prove the absence of harm by: proven harm still counts.
+
+    `few` says what there is too little of.
+    """
+    if rule.outcome != "inconclusive":
+        return rule
+    return rule.model_copy(update={"outcome": "info", "reason": f"{rule.reason}; {few}"})
 
 
 def non_inferior(rule: str, what: str, found: Comparison, margin: float) -> RuleOutcome:
