@@ -27,9 +27,13 @@ class Config(BaseModel):
     @property
     def digest(self) -> str:
         """sha256 of the canonical JSON of all values."""
+        return digest_of(self.model_dump(mode="json", exclude=self.unchanged))
+
+    @property
+    def unchanged(self) -> set[str]:
+        """Fields of `added` that are at their default."""
         fields = type(self).model_fields
-        later = {name for name in self.added if getattr(self, name) == fields[name].default}
-        return digest_of(self.model_dump(mode="json", exclude=later))
+        return {name for name in self.added if getattr(self, name) == fields[name].default}
 
 
 class Columns(Config):
@@ -188,6 +192,12 @@ class TrainingConfig(Config):
         None, title="Peak learning rate", description="None: by model size.", gt=0, lt=1
     )
     warmup_share: float = Field(0.1, title="Warm-up (share of the steps)", ge=0, lt=1)
+    decay: Literal["linear", "last-fifth"] = Field(
+        "linear",
+        title="Decay of the learning rate",
+        description="linear: from the warm-up to the end. last-fifth: constant until then, so that "
+        "a longer training can go on from there, as tuning does.",
+    )
     eval_share: float = Field(0.1, title="Validate every (share of the steps)", gt=0, le=1)
     patience: int = Field(
         3, title="Patience", description="Validations without a better WER until it stops.", ge=1
@@ -271,12 +281,25 @@ class TrainingConfig(Config):
         None, title="Validation utterances at most", description="None: the whole split.", ge=1
     )
     state_interval_s: float = Field(600, title="Save training state every (s)", gt=0)
+    keep_trunk: bool = Field(
+        False,
+        title="Keep the trunk",
+        description="The training state before a decay in the last fifth stays in S3.",
+    )
 
     # What says how the work is done, not what comes out: a rerun with other values resumes.
     operational: ClassVar[frozenset[str]] = frozenset(
-        {"deadline_s", "micro_batch_audio_s", "nodes", "processes", "state_interval_s", "threads"}
+        {
+            "deadline_s",
+            "keep_trunk",
+            "micro_batch_audio_s",
+            "nodes",
+            "processes",
+            "state_interval_s",
+            "threads",
+        }
     )
-    added: ClassVar[frozenset[str]] = frozenset({"nodes"})
+    added: ClassVar[frozenset[str]] = frozenset({"decay", "keep_trunk", "nodes"})
 
 
 CandidateKind = Literal["cold", "warm", "merge"]

@@ -16,7 +16,7 @@ from whisper_retrain.training.batches import StepPlan
 from whisper_retrain.training.devices import Device
 from whisper_retrain.training.fine_tuning import optimization_for
 from whisper_retrain.training.model import labels_for, load_model
-from whisper_retrain.training.optimization import Optimization, learning_rate
+from whisper_retrain.training.optimization import Optimization
 from whisper_retrain.training.schedule import schedule_of
 from whisper_retrain.training.speech import Example
 
@@ -175,8 +175,3 @@ def test_adapters_are_all_that_lora_trains(base: Path) -> None:
     layer = one.loss.whisper.model.encoder.layers[0].fc1
     assert torch.equal(before, layer.get_base_layer().weight)
     assert layer.lora_B["default"].weight.abs().max() > 0
-
-
-@pytest.mark.parametrize(("step", "rate"), [(0, 0.25), (3, 1.0), (4, 1.0), (9, 0.5), (13, 0.1)])
-def test_the_learning_rate_rises_and_falls_in_straight_lines(step: int, rate: float) -> None:
-    assert learning_rate(step, 1.0, warmup_steps=4, steps=14) == pytest.approx(rate)

@@ -37,3 +37,23 @@ def test_the_shortest_training_is_one_validated_step() -> None:
 
 def test_a_pass_is_every_utterance_once() -> None:
     assert passes(steps=60, batch_size=16, utterances=480) == 2.0
+
+
+@pytest.mark.parametrize(("step", "rate"), [(0, 0.25), (3, 1.0), (4, 1.0), (9, 0.5), (13, 0.1)])
+def test_the_learning_rate_rises_and_falls_in_straight_lines(step: int, rate: float) -> None:
+    assert Schedule(14, warmup_steps=4, eval_steps=1).rate(step, 1.0) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(("step", "rate"), [(0, 0.5), (2, 1.0), (15, 1.0), (16, 1.0), (19, 0.25)])
+def test_or_it_stays_at_its_peak_until_the_last_fifth(step: int, rate: float) -> None:
+    config = TrainingConfig(max_steps=20, warmup_share=0.1, decay="last-fifth")
+    assert schedule_of(config, 50).rate(step, 1.0) == pytest.approx(rate)
+
+
+def test_so_a_longer_training_takes_the_same_steps_as_long_as_the_rate_is_constant() -> None:
+    short = schedule_of(TrainingConfig(epochs=2, warmup_share=0.2, decay="last-fifth"), 37)
+    long = schedule_of(TrainingConfig(epochs=8, warmup_share=0.05, decay="last-fifth"), 37)
+    assert short.constant_steps == round(0.8 * 2 * 37)
+    assert [short.rate(step, 1.0) for step in range(short.constant_steps)] == [
+        long.rate(step, 1.0) for step in range(short.constant_steps)
+    ]

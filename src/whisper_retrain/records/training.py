@@ -118,4 +118,13 @@ class TrainingRun(Record):
     merged_from: tuple[MergedModel, ...] = ()
     """The models whose average the checkpoint is; none: it is the training's own."""
 
-    added: ClassVar[frozenset[str]] = frozenset({"passes", "started_from", "merged_from"})
+    inherited_s: float = 0.0
+    """Of `duration_s`, what a shorter training had spent whose trunk this one went on from."""
+    trunk: str | None = None
+    """Prefix in S3 of the state that a longer training goes on from; None: not kept."""
+    tuning: str | None = None
+    """Digest of the accepted proposal whose settings it used; None: none."""
+
+    added: ClassVar[frozenset[str]] = frozenset(
+        {"passes", "started_from", "merged_from", "inherited_s", "trunk", "tuning"}
+    )

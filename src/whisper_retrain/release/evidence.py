@@ -164,6 +164,7 @@ def lineage_of(evidence: Evidence) -> dict[str, object]:
         },
         **({"started_from": ancestor.model_dump(exclude={"name"})} if ancestor else {}),
         **({"merged_from": [one.model_dump() for one in merged]} if merged else {}),
+        **({"tuning": evidence.run.tuning} if evidence.run.tuning else {}),
         "dataset": {
             "digest": evidence.dataset.digest,
             "manifest_digest": evidence.dataset.manifest_digest,

@@ -35,6 +35,8 @@ class Course(BaseModel):
     """Padded seconds of audio that fit in memory at once."""
     resumed_from: list[int] = []
     """Steps at which a later try went on."""
+    inherited_s: float = 0.0
+    """Of `elapsed_s`, what a shorter training had spent whose trunk this one goes on from."""
 
     @property
     def trained(self) -> dict[int, float]:

@@ -19,7 +19,7 @@ import torch
 from whisper_retrain.config import TrainingConfig
 from whisper_retrain.edges.store import ObjectStore, write_record
 from whisper_retrain.edges.tracking import Tracker, open_tracker
-from whisper_retrain.errors import DivergedError, TransientError
+from whisper_retrain.errors import DivergedError
 from whisper_retrain.model_files import upload_checkpoint
 from whisper_retrain.records import Artifact, Checkpoint, TrainingRun
 from whisper_retrain.retries import retried
@@ -27,7 +27,6 @@ from whisper_retrain.training import model as whisper
 from whisper_retrain.training.augmentation import SpecAugment
 from whisper_retrain.training.checkpoint import write_checkpoint
 from whisper_retrain.training.compute import peak_flop_per_s, peak_memory_bytes
-from whisper_retrain.training.course import Course
 from whisper_retrain.training.devices import Device
 from whisper_retrain.training.figures import draw_figures
 from whisper_retrain.training.job import WARM_RATE, TrainingJob
@@ -36,6 +35,7 @@ from whisper_retrain.training.lora import add_adapters
 from whisper_retrain.training.optimization import Optimization
 from whisper_retrain.training.portions import batch_plan, portion_loader
 from whisper_retrain.training.progress import Reporter
+from whisper_retrain.training.resuming import KeptStates, resume, states_of
 from whisper_retrain.training.schedule import Schedule, passes, schedule_of
 from whisper_retrain.training.selection import Selection, select_weights
 from whisper_retrain.training.speech import (
@@ -45,7 +45,7 @@ from whisper_retrain.training.speech import (
     TrainingUtterance,
     usable,
 )
-from whisper_retrain.training.state import States
+from whisper_retrain.training.trunk import trunk_of
 from whisper_retrain.training.validation import Validator, quiet_transformers
 from whisper_retrain.training.weights import KeptWeights, set_weights
 
@@ -86,20 +86,22 @@ def train(job: TrainingJob, around: Surroundings) -> TrainingRun | None:
     began = time.monotonic()
     quiet_transformers()
     around.reporter.say("loading", "base model and utterances")
-    loop, states, dropped = _prepare(job, around)
+    loop, kept_states, dropped = _prepare(job, around)
     try:
         selection = _train(job, around, loop)
         run = None
         if around.device.is_main:
             run = _hand_on(job, around, loop, selection, dropped, began)
-            states.clear()
+            kept_states.own.clear()
         around.device.barrier()  # the others' parents look for the record
         return run
     finally:
-        states.close()
+        kept_states.close()
 
 
-def _prepare(job: TrainingJob, around: Surroundings) -> tuple[TrainingLoop, States, dict[str, int]]:
+def _prepare(
+    job: TrainingJob, around: Surroundings
+) -> tuple[TrainingLoop, KeptStates, dict[str, int]]:
     config, device = job.config, around.device
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -114,8 +116,8 @@ def _prepare(job: TrainingJob, around: Surroundings) -> tuple[TrainingLoop, Stat
         model, labels, config, schedule, device, WARM_RATE if job.start else 1.0
     )
     kept = KeptWeights(around.work_dir / "kept")
-    states = States(around.store, job.prefix, job.digest, around.work_dir, config.state_interval_s)
-    course = _resume(states, optimization, kept, around, config.nodes)
+    states = states_of(job, schedule, around.store, around.work_dir)
+    course = resume(states, optimization, kept, device, around.work_dir)
     loop = TrainingLoop(
         config=config,
         schedule=schedule,
@@ -131,7 +133,8 @@ def _prepare(job: TrainingJob, around: Surroundings) -> tuple[TrainingLoop, Stat
         load=portion_loader(chosen, labels, config, around.speech),
         course=course,
         kept=kept,
-        states=states,
+        states=states.own,
+        trunk=states.trunk if config.keep_trunk else None,
         reporter=around.reporter,
         tracker=_tracker(job, around),
         stopping=around.stopping,
@@ -162,41 +165,6 @@ def optimization_for(
         model.model.compile(dynamic=True)
     peak = rate * (config.learning_rate or whisper.default_learning_rate(model))
     return Optimization(loss, labels, config, schedule, device, peak)
-
-
-def _resume(
-    states: States,
-    optimization: Optimization,
-    kept: KeptWeights,
-    around: Surroundings,
-    nodes: int,
-) -> Course:
-    """The course so far; one process of each machine fetches, all read.
-
-    Raises TransientError unless all have come to the same step: each machine has its own disk, and
-    a step more or less on one of them would train nonsense.
-    """
-    device = around.device
-    if device.is_first_here:
-        states.fetch(alone=nodes == 1)
-    device.barrier()
-    found = states.restore(optimization, kept)
-    course = found or Course()
-    steps = device.gather([course.step])
-    if len(set(steps)) > 1:
-        raise TransientError(
-            "the machines of this training do not resume at the same step",
-            where=str(around.work_dir),
-            expected="one step",
-            got=f"by rank: {', '.join(map(str, steps))}",
-            remedy="run again; if that does not help, remove this folder on the machine ahead",
-        )
-    if found is None:
-        return course
-    optimization.budget_s = course.micro_batch_s or optimization.budget_s
-    course.resumed_from.append(course.step)
-    logger.info("resuming from step %d", course.step)
-    return course
 
 
 def _spread(utterances: list[TrainingUtterance], at_most: int | None) -> list[TrainingUtterance]:
@@ -329,6 +297,9 @@ def _hand_on(
         averaged_steps=selection.averaged_steps,
         compute_share=round(course.flop / seconds / peak, 4),
         passes=passes(course.step, job.config.batch_size, len(loop.plan.durations_s)),
+        inherited_s=round(course.inherited_s, 2),
+        trunk=_stored_trunk(job, around, loop),
+        tuning=job.tuning,
     )
     retried(
         lambda: write_record(around.store, job.record_key, run),
@@ -337,6 +308,15 @@ def _hand_on(
     around.reporter.say("done", f"step {run.best_step} is kept", wer=run.validation_wer, eta_s=0.0)
     logger.info("training took %.0f s in all", time.monotonic() - began)
     return run
+
+
+def _stored_trunk(job: TrainingJob, around: Surroundings, loop: TrainingLoop) -> str | None:
+    """Prefix of the trunk that is kept, once its upload is through."""
+    trunk = trunk_of(job, loop.schedule)
+    if trunk is None or loop.trunk is None:
+        return None
+    loop.trunk.wait(around.store_patience_s)
+    return trunk.prefix
 
 
 def _store_figures(

@@ -63,6 +63,8 @@ class TrainingJob(Job):
     """Where the curves are shown."""
     start: WarmStart | None = None
     """A champion to go on from; None: the base model."""
+    tuning: str | None = None
+    """Digest of the accepted proposal whose settings these are, for the lineage; None: none."""
 
     @property
     def starts_from(self) -> ModelRef:
@@ -73,11 +75,12 @@ class TrainingJob(Job):
     def inputs(self) -> dict[str, Any]:
         """What determines the outcome.
 
-        Left out are tracking, the base model's name and place, the code revision and the
-        operational settings (deadline, processes, threads, micro-batch, state interval), so that
-        a rerun with other ones resumes.
+        Left out are tracking, the tuning, the base model's name and place, the code revision and
+        the operational settings (deadline, processes, threads, micro-batch, states), so that a
+        rerun with other ones resumes.
         """
-        config = self.config.model_dump(mode="json", exclude=set(TrainingConfig.operational))
+        left_out = TrainingConfig.operational | self.config.unchanged
+        config = self.config.model_dump(mode="json", exclude=set(left_out))
         inputs = {
             "dataset": self.dataset.digest,
             "model": self.base_model.model_digest,
@@ -88,5 +91,9 @@ class TrainingJob(Job):
 
     def named(self, run: TrainingRun) -> TrainingRun:
         """A training found again: its models under the names and places of this job."""
-        started_from = self.start.champion if self.start else None
-        return run.model_copy(update={"base_model": self.base_model, "started_from": started_from})
+        told = {
+            "base_model": self.base_model,
+            "started_from": self.start.champion if self.start else None,
+            "tuning": self.tuning,
+        }
+        return run.model_copy(update=told)

@@ -20,12 +20,7 @@ from whisper_retrain.training.compute import peak_memory_bytes
 from whisper_retrain.training.course import Course
 from whisper_retrain.training.devices import Device
 from whisper_retrain.training.lora import merged
-from whisper_retrain.training.optimization import (
-    Optimization,
-    Prepared,
-    StepResult,
-    learning_rate,
-)
+from whisper_retrain.training.optimization import Optimization, Prepared, StepResult
 from whisper_retrain.training.progress import Reporter
 from whisper_retrain.training.schedule import Schedule
 from whisper_retrain.training.speech import Example, prefetched
@@ -41,7 +36,7 @@ class StateKeeper(Protocol):
 
     def is_due(self) -> bool: ...
     def save(self, course: Course, optimization: Optimization, kept: KeptWeights) -> None: ...
-    def wait(self) -> None: ...
+    def wait(self, patience_s: float = ...) -> None: ...
 
 
 @dataclass
@@ -61,6 +56,7 @@ class TrainingLoop:
     tracker: Tracker
     stopping: Callable[[], bool]
     peak_flop_per_s: float
+    trunk: StateKeeper | None = None
     validation_s: float = 0.0
     _news_at: float = 0.0
 
@@ -88,7 +84,9 @@ class TrainingLoop:
                 self._stop_if_told()
                 self._validate_if_due()
                 self.course.elapsed_s = time.monotonic() - began
-                if self.course.is_over(self.config, self.schedule):
+                over = self.course.is_over(self.config, self.schedule)
+                self._keep_trunk_if_it_ends(over)
+                if over:
                     return
                 if self.device.is_main and self.states.is_due():
                     self._save("saving the training state")
@@ -116,17 +114,11 @@ class TrainingLoop:
         self._tell(point, result)
 
     def _point(self, result: StepResult, took_s: float) -> CurvePoint:
-        schedule = self.schedule
         peak = self.peak_flop_per_s * self.device.ranks
         return CurvePoint(
             step=self.course.step,
             loss=round(result.loss, 6),
-            learning_rate=learning_rate(
-                self.course.step - 1,
-                self.optimization.peak,
-                schedule.warmup_steps,
-                schedule.steps,
-            ),
+            learning_rate=self.schedule.rate(self.course.step - 1, self.optimization.peak),
             audio_s_per_s=round(result.audio_s / took_s, 2),
             memory_bytes=peak_memory_bytes(self.device.torch),
             compute_share=round(result.flop / took_s / peak, 4),
@@ -203,6 +195,14 @@ class TrainingLoop:
             where=f"step {self.course.step} of {self.schedule.steps}",
             remedy="run again: it resumes there",
         )
+
+    def _keep_trunk_if_it_ends(self, over: bool) -> None:
+        """It ends where the rate begins to fall, or before, where patience ran out."""
+        ends_at = self.schedule.constant_steps
+        ends = self.course.step == ends_at or (over and self.course.step < ends_at)
+        if self.trunk and self.device.is_main and ends:
+            self.reporter.say("saving", "the training state that a longer training goes on from")
+            self.trunk.save(self.course, self.optimization, self.kept)
 
     def _save(self, message: str) -> None:
         self.reporter.say("saving", message)

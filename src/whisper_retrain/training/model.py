@@ -19,12 +19,10 @@ from torch import Tensor, nn
 from whisper_retrain.config import DecodingConfig
 from whisper_retrain.errors import InputError
 from whisper_retrain.training.features import LogMel
+from whisper_retrain.training.schedule import default_rate
 from whisper_retrain.training.speech import IGNORED, Labels, Piece
 from whisper_retrain.training.weights import TIED
 from whisper_retrain.whisper_constants import FRAMES_PER_POSITION, HOP_SAMPLES
-
-# A fortieth of the peak rate of Whisper's pre-training (Radford et al. 2022, table 17), by width.
-LEARNING_RATES = {384: 3.75e-5, 512: 2.5e-5, 768: 1.25e-5, 1024: 6.25e-6, 1280: 4.4e-6}
 
 
 def load_model(directory: Path) -> Any:
@@ -119,8 +117,7 @@ def mend_generation_config(model: Any, decoding: DecodingConfig) -> None:
 
 def default_learning_rate(model: Any) -> float:
     """By the size whose width is nearest."""
-    width = int(model.config.d_model)
-    return LEARNING_RATES[min(LEARNING_RATES, key=lambda known: abs(known - width))]
+    return default_rate(int(model.config.d_model))
 
 
 def checkpoint_activations(model: Any) -> None:

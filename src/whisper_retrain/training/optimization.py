@@ -61,13 +61,6 @@ class StepResult:
     """Of all processes."""
 
 
-def learning_rate(step: int, peak: float, warmup_steps: int, steps: int) -> float:
-    """Linear up to `peak` over the warm-up, then linear down to 0 after the last step."""
-    if step < warmup_steps:
-        return peak * (step + 1) / warmup_steps
-    return peak * (steps - step) / max(1, steps - warmup_steps)
-
-
 def trainable(model: nn.Module) -> list[nn.Parameter]:
     """The parameters that the optimizer moves."""
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -120,9 +113,7 @@ class Optimization:
         mixed = np.random.SeedSequence([self.config.seed, plan.step, self.device.rank])
         torch.manual_seed(int(mixed.generate_state(1)[0]))
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(
-                plan.step, self.peak, self.schedule.warmup_steps, self.schedule.steps
-            )
+            group["lr"] = self.schedule.rate(plan.step, self.peak)
         # The number of label ids of the whole batch, so that gradients add up to its mean.
         tokens = float(sum(len(example.label_ids) for example in prepared.examples))
         tokens = self.device.sum([tokens])[0]

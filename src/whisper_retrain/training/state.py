@@ -53,9 +53,17 @@ class States:
     """The training states of one job, here and in S3."""
 
     def __init__(
-        self, store: ObjectStore, prefix: str, job: str, work_dir: Path, interval_s: float
+        self,
+        store: ObjectStore,
+        prefix: str,
+        job: str,
+        work_dir: Path,
+        interval_s: float,
+        at_most: int | None = None,
     ) -> None:
+        """States of later steps than `at_most` are left alone."""
         self._store, self._prefix, self._job = store, f"{prefix}/state", job
+        self._at_most = at_most
         self._dir, self._interval_s = work_dir / "state", interval_s
         self._dir.mkdir(parents=True, exist_ok=True)
         self._saved_at = time.monotonic()
@@ -82,9 +90,9 @@ class States:
             return
         self._uploader.submit(course.step)
 
-    def wait(self) -> None:
+    def wait(self, patience_s: float = STOP_PATIENCE_S) -> None:
         """Give the last state time to arrive in S3."""
-        if not self._uploader.wait(STOP_PATIENCE_S):
+        if not self._uploader.wait(patience_s):
             logger.warning(
                 "training state is not in S3 yet; only a rerun with this work directory resumes"
             )
@@ -149,14 +157,14 @@ class States:
         keys = [key for key in self._store.keys(f"{self._prefix}/") if key.endswith(".json")]
         for key in sorted(k for k in keys if k.count("/") == self._prefix.count("/") + 1)[::-1]:
             manifest = self._parsed(self._store.read(key), key)
-            if manifest:
+            if manifest and self._is_early(manifest):
                 yield manifest
 
     def _local(self) -> Iterator[StateManifest]:
         """Manifests here, newest first."""
         for path in sorted(self._dir.glob("*.json"), reverse=True):
             manifest = self._parsed(path.read_bytes(), str(path))
-            if manifest:
+            if manifest and self._is_early(manifest):
                 yield manifest
 
     def _whole(self) -> Iterator[Path]:
@@ -174,6 +182,9 @@ class States:
                 yield directory
             else:
                 logger.warning("passed over a training state that is not whole: %s", directory)
+
+    def _is_early(self, manifest: StateManifest) -> bool:
+        return self._at_most is None or manifest.step <= self._at_most
 
     def _parsed(self, data: bytes, where: str) -> StateManifest | None:
         try:
