@@ -97,6 +97,7 @@ def _world(arguments: argparse.Namespace, cache: Path, server: S3Server) -> Worl
             eval_share=0.25,
             max_validation_utterances=60,
             validate_base=False,
+            state_interval_s=120,
         ),
         candidates=CandidatesConfig(
             kinds=tuple(arguments.candidates), seeds=arguments.seeds, min_validation_words=0

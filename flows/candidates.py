@@ -97,7 +97,7 @@ def candidates(
     for one in planned:
         if one.parts:
             runs[one.name] = merging(one, _job(one, trained, start), trained[one.first], validation)
-    champion = _score(CHAMPION, start.champion, None, validation) if start else None
+    champion = score_on(CHAMPION, start.champion, None, validation) if start else None
     made = [_made(one, runs[one.name], trained, validation) for one in planned]
     choice = choose_candidate(made, champion, policy)
     publish_candidates_note(choice)
@@ -122,7 +122,7 @@ def merging(
         validation: What it is compared on.
     """
     checkpoint = average(candidate.name, job)
-    report = _score(candidate.name, _model(candidate.name, checkpoint), checkpoint, validation)
+    report = score_on(candidate.name, _model(candidate.name, checkpoint), checkpoint, validation)
     return merged_run(job, first, checkpoint, report.words.error_rate)
 
 
@@ -150,7 +150,7 @@ def _made(
     model = _model(candidate.name, run.checkpoint)
     return Made(
         candidate=candidate,
-        report=_score(candidate.name, model, run.checkpoint, validation),
+        report=score_on(candidate.name, model, run.checkpoint, validation),
         training_s=sum(one.duration_s for one in needed),
     )
 
@@ -159,7 +159,7 @@ def _model(name: str, checkpoint: Checkpoint) -> ModelRef:
     return ModelRef(name=name, model_digest=checkpoint.model_digest)
 
 
-def _score(
+def score_on(
     role: str, model: ModelRef, checkpoint: Checkpoint | None, validation: Validation
 ) -> EvaluationReport:
     """What a model makes of the validation split; the same model costs nothing again."""

@@ -9,14 +9,12 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.candidates import challenger_of
-from flows.gate import gate, is_scored
-from flows.placement import placed
+from flows.forgetting import judged
 from flows.promotion import promotion
 from flows.refresh import refresh
 from flows.stages import stage
 from tasks.candidates import keep_as_unbeaten
 from tasks.closing import close, find_last, keep_evidence, promoted_before, why_nothing_new
-from tasks.gating import find_champion
 from tasks.notes import write_report
 from tasks.preflight import check_services
 from tasks.releasing import announce_outbox, complete_unfinished, queue_rejection, why_superseded
@@ -29,7 +27,7 @@ from whisper_retrain.config import (
     DecodingConfig,
     ReleaseConfig,
     TrainingConfig,
-    only_test,
+    guard_of,
 )
 from whisper_retrain.gate.policy import GatePolicy, PresetName, preset
 from whisper_retrain.history.retrainings import RetrainingRequest
@@ -80,7 +78,7 @@ def retrain(
     if reason:
         return Completed(name="NothingNew", message=reason)
 
-    general = refresh(only_test(general_speech)) if general_speech else None
+    general = refresh(guard_of(general_speech)) if general_speech else None
     evidence = promoted_before(request)
     if evidence is None:
         found = challenger_of(
@@ -90,9 +88,7 @@ def retrain(
         if found.run is None:
             keep_as_unbeaten(request, found)
             return Completed(name="Unbeaten", message=found.reason)
-        evidence = placed(gate, is_scored)(
-            revision, found.run, release, find_champion(release), decoding, rules, general
-        )
+        evidence = judged(revision, found.run, release, decoding, rules, general)
     keep_evidence(request, evidence)
     promoted, superseded = None, None
     if evidence.decision.outcome == "promote":

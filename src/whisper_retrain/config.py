@@ -64,13 +64,17 @@ class DatasetSource(Config):
     columns: Columns = Field(Columns(), title="Columns")
 
 
+Disjoint = Literal["speaker-and-phrase", "speaker", "phrase", "none", "test-only", "guard"]
+
+
 class SplitPolicy(Config):
     """How utterances are split; stable when data is added."""
 
-    disjoint: Literal["speaker-and-phrase", "speaker", "phrase", "none", "test-only"] = Field(
+    disjoint: Disjoint = Field(
         "speaker-and-phrase",
         title="Test is disjoint from train by",
-        description="Utterances that would leak are dropped; test-only: all are the test set.",
+        description="Utterances that would leak are dropped; test-only: all are the test set; "
+        "guard: all but those of some speakers, who are the validation split.",
     )
     test_share: float = Field(
         0.2, title="Test share", description="Of speakers and of phrases.", gt=0, lt=0.5
@@ -156,8 +160,18 @@ class DatasetConfig(Config):
 
 
 def only_test(source: DatasetSource) -> DatasetConfig:
-    """A dataset that is a test set and nothing else, as the general-speech guard needs it."""
+    """A dataset that is a test set and nothing else."""
     return DatasetConfig(sources=(source,), splits=SplitPolicy(disjoint="test-only"))
+
+
+GUARD_VALIDATION_SHARE = 0.25
+"""Of general speech, whole speakers: what averages against forgetting are chosen on."""
+
+
+def guard_of(source: DatasetSource) -> DatasetConfig:
+    """General speech: the guard's test set, and a validation split of other speakers."""
+    splits = SplitPolicy(disjoint="guard", validation_share=GUARD_VALIDATION_SHARE)
+    return DatasetConfig(sources=(source,), splits=splits)
 
 
 class BaseModelConfig(Config):

@@ -160,6 +160,28 @@ def test_named_test_speakers_keep_the_phrases_that_only_they_say() -> None:
     assert not found.dropped
 
 
+def test_general_speech_is_all_tested_on_but_that_of_some_speakers() -> None:
+    rows = [utterance(n, f"s{n % 8}" if n % 9 else None, f"phrase {n % 5}") for n in range(160)]
+    policy = SplitPolicy(disjoint="guard", validation_share=0.25)
+    first = assign_splits(rows[:80], policy)
+    found = assign_splits(rows, policy, first.cuts)
+    by_split = {
+        split: {u.speaker for u in rows if found.splits[u.key] == split}
+        for split in ("test", "validation")
+    }
+    assert len(by_split["validation"]) == 2
+    assert not by_split["validation"] & by_split["test"]
+    assert None in by_split["test"], "who nobody knows may be anybody"
+    assert {*found.splits.values()} == {"test", "validation"}
+    assert not found.dropped
+    assert first.splits.items() <= found.splits.items(), "what comes later moves nobody"
+
+
+def test_general_speech_of_one_speaker_has_nobody_to_spare() -> None:
+    rows = [utterance(n, "s1", f"phrase {n}") for n in range(9)]
+    assert {*assign_splits(rows, SplitPolicy(disjoint="guard")).splits.values()} == {"test"}
+
+
 def test_a_share_of_the_test_set_can_be_set_aside() -> None:
     rows = real_structure()
     plain = assign_splits(rows, SplitPolicy()).splits

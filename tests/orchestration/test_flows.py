@@ -23,13 +23,20 @@ import flows.retrain
 from flows.fine_tuning import fine_tuning
 from flows.gate import gate
 from flows.rollback import rollback
+from tasks import services
 from tests.fixtures.chain import DECODING, DEMANDING, LEARNS, LENIENT, UNSURE, Chain, spoken_rows
 from tests.fixtures.keys import rows_of
 from tests.fixtures.recordings import encoded, tone, write_folder
 from tests.fixtures.tools import need
-from whisper_retrain.config import CandidatesConfig, ReleaseConfig
+from whisper_retrain import model_files
+from whisper_retrain.config import CandidatesConfig, ReleaseConfig, guard_of
+from whisper_retrain.data.decoding import decode, from_flac, to_flac
+from whisper_retrain.data.splits import place
+from whisper_retrain.edges.store import read_record
 from whisper_retrain.errors import ConflictError
+from whisper_retrain.evaluation.transformers_runtime import load_transcriber
 from whisper_retrain.history.retrainings import Retraining, latest_retraining
+from whisper_retrain.training.forgetting import CHALLENGER, Remembering
 
 WARM = CandidatesConfig(kinds=("cold", "warm"), min_validation_words=0)
 ALL_KINDS = CandidatesConfig(kinds=("cold", "warm", "merge"), min_validation_words=0)
@@ -151,6 +158,44 @@ def test_general_speech_is_guarded_by_a_second_test_set(chain: Chain, refused: R
     assert with_guard.state.name == "Rejected"
     assert "general-speech" in rules(with_guard.release)
     assert "general-speech" not in rules(refused.release)
+
+
+def as_the_base_model_hears(rows: list[dict[str, Any]], chain: Chain) -> list[dict[str, Any]]:
+    """The recordings with the base model's transcripts for references: it makes no error there."""
+    revision = chain.hub.api().model_info(chain.base.repo).sha
+    folder = model_files.fetch_revision(services.hub(), chain.base.repo, revision, chain.cache)
+    transcriber = load_transcriber(folder, DECODING, "cpu")
+    heard = transcriber.transcribe(
+        [from_flac(to_flac(decode(one["path"]).samples)) for one in rows]
+    )
+    return [one | {"sentence": text.text} for one, text in zip(rows, heard, strict=True)]
+
+
+def test_a_challenger_that_only_forgets_is_averaged_with_the_base_model_before_it_is_given_up(
+    chain: Chain, died: Ran
+) -> None:
+    rows = spoken_rows(25, first=2000)
+    policy = guard_of(chain.dataset.sources[0]).splits
+    kind = f"guard-validation-{policy.validation_share:g}"
+    voices = sorted({one["speaker_id"] for one in rows}, key=lambda v: place(policy.salt, kind, v))
+    asked = [one for one in rows if one["speaker_id"] != voices[0]]
+    easy = [one for one in rows if one["speaker_id"] == voices[0]]
+    folder = write_folder(chain.cache.parent / "old", easy + as_the_base_model_hears(asked, chain))
+    (medical,) = chain.dataset.sources
+    source = medical.model_copy(update={"name": "old", "location": str(folder)})
+
+    looks = set(chain.store.keys("gate/cases/"))
+    refused = run(chain, chain.new_release(), policy=LENIENT, general_speech=source)
+    assert refused.state.name in {"Rejected", "Inconclusive"}
+    (key,) = chain.store.keys("gate/forgetting/")
+    tried = read_record(chain.store, key, Remembering)
+    assert tried
+    assert [one.name for one in tried.tried] == [f"remember-base-{n}" for n in (25, 50, 75)]
+    assert tried.general_validation != tried.guard_test_set
+    assert tried.winner, "all hear the voice that is set aside better than the base model does"
+    assert len(set(chain.store.keys("gate/cases/")) - looks) == 2, "one more look, and no second"
+    judged = closed(chain, refused.release).evidence
+    assert {one.name for one in judged.run.merged_from} == {CHALLENGER, "base"}
 
 
 def test_fine_tuning_and_the_gate_by_themselves_find_what_was_done(

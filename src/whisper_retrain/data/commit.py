@@ -139,7 +139,7 @@ def _earlier_utterances(
 
 def _check_not_empty(curated: Curated, plan: RefreshPlan) -> None:
     splits = {u.split for u in curated.utterances}
-    only_test = plan.config.splits.disjoint == "test-only"
+    only_test = plan.config.splits.disjoint in {"test-only", "guard"}
     wanted = ("test",) if only_test else ("train", "validation", "test")
     empty = [name for name in wanted if name not in splits]
     if empty:

@@ -90,6 +90,8 @@ def assign_splits(
     Utterances of an unknown speaker count as one speaker that is never on the test side.
     """
     cuts = dict(cuts or {})
+    if policy.disjoint == "guard":
+        return _guard(utterances, policy, cuts)
     speaker_side = _speaker_sides(utterances, policy, cuts)
     phrase_side = _phrase_sides(utterances, policy, cuts, known_phrases or {})
     splits: dict[str, str] = {}
@@ -106,6 +108,19 @@ def assign_splits(
             dropped[u.key] = f"leakage-by-test-{test_by}"
     _set_aside_validation(utterances, splits, policy, cuts)
     return Assignment(splits, dropped, cuts)
+
+
+def _guard(utterances: Sequence[Placed], policy: SplitPolicy, cuts: dict[str, str]) -> Assignment:
+    """All are the test set but those of some speakers, who are validation; none where few are."""
+    kind = f"guard-validation-{policy.validation_share:g}"
+    speakers = Counter(u.speaker for u in utterances if u.speaker is not None)
+    cut = _cut(cuts, kind, speakers, policy.salt, policy.validation_share)
+
+    def split_of(u: Placed) -> str:
+        aside = u.speaker is not None and place(policy.salt, kind, u.speaker) <= cut
+        return VALIDATION if aside else TEST
+
+    return Assignment({u.key: split_of(u) for u in utterances}, {}, cuts)
 
 
 SideOf = Callable[[Placed], Side]
