@@ -70,6 +70,23 @@ def test_gradient_checkpointing_changes_nothing(base: Path) -> None:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
+def test_ids_that_are_looked_up_share_the_gradient_of_the_tied_projection(base: Path) -> None:
+    """As autograd sums it by itself, also when memory ran out amid the pieces of a first try."""
+    one, other = optimization(base, micro_batch_audio_s=5.0), optimization(base)
+    piece = one.prepare(PLAN, examples(one)).pieces[0]
+    other.loss._lookup = None  # the embedding's own
+    other.loss(piece).backward()
+    fails_above(one, 0, MemoryError())
+    with pytest.raises(OutOfMemoryError):
+        one.step(one.prepare(PLAN, examples(one)))
+    one.loss.forward = type(one.loss).forward.__get__(one.loss)
+    one.optimizer.zero_grad()
+    one.loss(piece).backward()
+    one.loss.join_lookup()
+    mine, theirs = (o.loss.whisper.proj_out.weight.grad for o in (one, other))
+    torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_is_for_products_only_and_learns_alike(base: Path, precision: str) -> None:
     plain, half = optimization(base), optimization(base, precision=precision)

@@ -127,15 +127,6 @@ def checkpoint_activations(model: Any) -> None:
     (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
 
 
-def save_embedding_gradient(model: Any) -> None:
-    """Make no gradient as wide as the vocabulary for the few ids that a batch looks up.
-
-    It is added to that of the tied projection, which stays dense; torch.compile can't do so.
-    """
-    table = model.model.decoder.embed_tokens
-    table.sparse = table.weight is model.proj_out.weight
-
-
 @contextmanager
 def audio_context(model: Any, positions: int) -> Iterator[None]:
     """Let the encoder take `positions` (of 20 ms) instead of its 1,500.
@@ -161,6 +152,25 @@ class WhisperLoss(nn.Module):
         self.whisper = whisper
         self.log_mel = LogMel(whisper.config.num_mel_bins)
         self.augment = augment or nn.Identity()
+        self._lookup: Tensor | None = None
+
+    def look_up_apart(self) -> None:
+        """Look token ids up in a leaf of its own, which shares the tied embedding's values.
+
+        A batch looks up a few dozen ids. As one leaf with the projection, autograd would copy a
+        gradient as wide as the vocabulary for them in every piece; apart, they stay sparse until
+        `join_lookup`. torch.compile can't do so.
+        """
+        weight = self.whisper.proj_out.weight
+        tied = weight is self.whisper.model.decoder.embed_tokens.weight
+        if tied and weight.requires_grad:
+            self._lookup = weight.detach().requires_grad_()
+
+    def join_lookup(self) -> None:
+        """Add the gradient of the ids looked up to that of the weight they belong to."""
+        if self._lookup is not None and self._lookup.grad is not None:
+            self.whisper.proj_out.weight.grad += self._lookup.grad
+            self._lookup.grad = None
 
     def forward(self, piece: Piece) -> Tensor:
         """Sum over all label ids but the padding, in float32; shape ()."""
@@ -170,9 +180,16 @@ class WhisperLoss(nn.Module):
             self.whisper, piece.waves.shape[1] // HOP_SAMPLES // FRAMES_PER_POSITION
         ):
             hidden = self.whisper.model(
-                input_features=features, decoder_input_ids=piece.decoder_ids, use_cache=False
+                input_features=features, use_cache=False, **self._looked_up(piece.decoder_ids)
             ).last_hidden_state
         return self.summed_loss(hidden, piece.labels)
+
+    def _looked_up(self, ids: Tensor) -> dict[str, Tensor]:
+        if self._lookup is None:
+            return {"decoder_input_ids": ids}
+        padding = self.whisper.model.decoder.embed_tokens.padding_idx
+        found = F.embedding(ids, self._lookup, padding_idx=padding, sparse=True)
+        return {"decoder_inputs_embeds": found}
 
     def summed_loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy at the positions that count: the vocabulary is too wide for padding."""

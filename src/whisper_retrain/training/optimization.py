@@ -20,7 +20,7 @@ from whisper_retrain.errors import DivergedError, OutOfMemoryError
 from whisper_retrain.training.batches import StepPlan, micro_batches
 from whisper_retrain.training.compute import training_flop
 from whisper_retrain.training.devices import Device, is_out_of_memory
-from whisper_retrain.training.model import WhisperLoss, save_embedding_gradient
+from whisper_retrain.training.model import WhisperLoss
 from whisper_retrain.training.schedule import Schedule
 from whisper_retrain.training.speech import IGNORED, Example, Labels, Piece, collate
 from whisper_retrain.whisper_constants import HOP_SAMPLES, SAMPLING_RATE_HZ
@@ -81,7 +81,7 @@ class Optimization:
         self.loss, self.labels, self.device = loss, labels, device
         self.config, self.schedule, self.peak = config, schedule, peak
         if device.torch.type == "cpu" and not config.compile:
-            save_embedding_gradient(loss.whisper)
+            loss.look_up_apart()
         self.parameters = trainable(loss)
         self.optimizer = torch.optim.AdamW(
             self.parameters,
@@ -123,6 +123,7 @@ class Optimization:
             # Freed and taken anew every step, gradients would leave holes in the heap.
             self.optimizer.zero_grad(set_to_none=False)
             sums = self._accumulate(prepared, tokens)
+            self.loss.join_lookup()  # in any case, so that nothing of it is left for another try
             if sums is not None:
                 break
             self._shrink(plan)
