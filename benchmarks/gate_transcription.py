@@ -3,8 +3,9 @@
 Real weights (Whisper tiny.en) on synthetic speech (eSpeak NG), the same audio for both, in one
 process, on the same number of threads, in rounds that begin with each in turn: the median of the
 rounds' ratios stands, since a ratio of two single runs tells more of the machine. The pipeline is
-asked for greedy decoding; its own default, where a model's files name none, is 5 beams, which
-gives other texts and is timed too.
+asked for greedy decoding and for the precision that the gate takes on this machine; its own
+defaults, 5 beams where a model's files name none and the precision of the file, give other texts
+and are timed too.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 import soxr
 
 from whisper_retrain.config import DecodingConfig
+from whisper_retrain.evaluation.precision import with_precision
 from whisper_retrain.evaluation.transcriber import Audio
 from whisper_retrain.evaluation.transformers_runtime import load_transcriber
 from whisper_retrain.local.demo import base_model
@@ -50,16 +52,22 @@ def transcription(count: int, threads: int = 0) -> dict[str, Any]:
 
     torch.set_num_threads(threads or os.cpu_count() or 1)
     audios = speech(count)
+    precision = with_precision(DecodingConfig()).precision
+    dtype = getattr(torch, precision)
     with tempfile.TemporaryDirectory() as folder:
         model_dir = base_model.convert_base_model(Path(folder) / "tiny.en")
-        ours, theirs = _ours(model_dir, audios), _pipeline(model_dir, audios, num_beams=1)
+        ours = _ours(model_dir, audios)
+        theirs = _pipeline(model_dir, audios, num_beams=1, dtype=dtype)
         rounds = [_round(ours, theirs, number) for number in range(ROUNDS)]
-        defaults_s, _ = _timed(_pipeline(model_dir, audios, num_beams=5))
+        defaults_s, _ = _timed(_pipeline(model_dir, audios, num_beams=5, dtype=torch.float32))
     ours_s, theirs_s = (min(one[side].seconds for one in rounds) for side in (0, 1))
     same = sum(a == b for a, b in zip(rounds[0][0].texts, rounds[0][1].texts, strict=True))
-    floor_s = len(audios) * encoder_flop(base_model.SIZES) / matmul_flop_per_s(base_model.SIZES)
+    floor_s = (
+        len(audios) * encoder_flop(base_model.SIZES) / matmul_flop_per_s(base_model.SIZES, dtype)
+    )
     ratios = [theirs.seconds / ours.seconds for ours, theirs in rounds]
     return {
+        "transcription_precision": precision,
         "transcription_speedup": median(ratios),
         "transcription_speedup_rounds": ratios,
         "transcription_speedup_over_defaults": defaults_s / ours_s,
@@ -110,12 +118,13 @@ def _ours(model_dir: Path, audios: list[Audio]) -> Transcribe:
     return run
 
 
-def _pipeline(model_dir: Path, audios: list[Audio], num_beams: int) -> Transcribe:
+def _pipeline(model_dir: Path, audios: list[Audio], num_beams: int, dtype: Any) -> Transcribe:
     """As its users call it for many files; warmed up."""
     from transformers import pipeline
 
-    asr = pipeline("automatic-speech-recognition", model=str(model_dir), batch_size=BATCH)
-
+    asr = pipeline(
+        "automatic-speech-recognition", model=str(model_dir), batch_size=BATCH, dtype=dtype
+    )
     options = {"num_beams": num_beams}
 
     def run() -> list[str]:
@@ -135,12 +144,12 @@ def encoder_flop(sizes: dict[str, Any]) -> float:
     return 2.0 * (sizes["encoder_layers"] * layer + convolutions)
 
 
-def matmul_flop_per_s(sizes: dict[str, Any], seconds: float = 2.0) -> float:
-    """What matmuls of the feed-forward layers' shape reach on this machine, now."""
+def matmul_flop_per_s(sizes: dict[str, Any], dtype: Any, seconds: float = 2.0) -> float:
+    """What matmuls of the feed-forward layers' shape reach on this machine, now, at a precision."""
     import torch
 
     rows, width, wide = BATCH * 1500, sizes["d_model"], sizes["encoder_ffn_dim"]
-    left, right = torch.randn(rows, width), torch.randn(width, wide)
+    left, right = torch.randn(rows, width, dtype=dtype), torch.randn(width, wide, dtype=dtype)
     best, start = float("inf"), time.perf_counter()
     while time.perf_counter() - start < seconds:
         once = time.perf_counter()

@@ -147,7 +147,7 @@ class Clock:
 
 def train_ours(order: Order, model: Any, labels: Labels, speech: TrainingSpeech) -> dict[str, Any]:
     """Our recipe: the engine's own step on the engine's own plan."""
-    device = Device("auto", force_cpu=order.device == "cpu")
+    device = Device(order.config.precision, force_cpu=order.device == "cpu")
     config = order.config
     plan = batch_plan(speech.train, config)
     hear = portion_loader(speech.train, labels, config, speech)
@@ -173,7 +173,7 @@ def train_stock(order: Order, model: Any, labels: Labels, speech: TrainingSpeech
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-    device = Device("auto", force_cpu=order.device == "cpu")
+    device = Device(order.config.precision, force_cpu=order.device == "cpu")
     clock = Clock(device.torch, order.skip_steps)
     model.config.use_cache = False
     mean_s = float(np.mean([u.duration_s for u in speech.train])) * order.batch_size
@@ -276,7 +276,7 @@ def run(order: Order) -> dict[str, Any]:
 def _run(order: Order, model: Any, labels: Labels, speech: TrainingSpeech) -> dict[str, Any]:
     recipe = {"ours": train_ours, "stock": train_stock, "base": lambda *_: {}}[order.recipe]
     result = recipe(order, model, labels, speech)
-    device = Device("auto", force_cpu=order.device == "cpu")
+    device = Device(order.config.precision, force_cpu=order.device == "cpu")
     on_gpu = device.torch.type == "cuda"
     result["device"] = torch.cuda.get_device_name(device.torch) if on_gpu else "CPU"
     result["peak_flop_per_s"] = peak_flop_per_s(device.torch, device.precision, 1.0)

@@ -353,8 +353,11 @@ class DecodingConfig(Config):
     )
     task: Literal["transcribe", "translate"] | None = Field(None, title="Task")
     num_beams: int = Field(1, title="Beams", description="1: greedy.", ge=1, le=16)
-    precision: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", title="Precision", description="Of the weights while the gate transcribes."
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        title="Precision",
+        description="Of the weights while the gate transcribes; auto: half, where the machine has"
+        " instructions for it.",
     )
     max_tokens_per_s: float = Field(
         12.0, title="Bound on tokens per second", description="Bounds runaway decoding.", gt=0

@@ -17,6 +17,7 @@ from whisper_retrain.edges.store import ObjectStore, read_record
 from whisper_retrain.errors import IntegrityError
 from whisper_retrain.evaluation.lexicon import Lexicon, default_lexicon
 from whisper_retrain.evaluation.long_form import LONG_FORM_VERSION, DictatedText, DictatedTexts
+from whisper_retrain.evaluation.precision import with_precision
 from whisper_retrain.evaluation.probes import PROBES_VERSION
 from whisper_retrain.evaluation.rows import Evaluation, rows_digest, rows_from_parquet
 from whisper_retrain.normalizer import NORMALIZER_VERSION
@@ -143,7 +144,7 @@ def plan_evaluation(
         model=model,
         test_set_digest=digest,
         columns_digest=columns,
-        decoding=decoding,
+        decoding=with_precision(decoding),
         normalizer_version=NORMALIZER_VERSION,
         lexicon_version=(lexicon or default_lexicon()).version,
         libraries={name: version_of(name) for name in ("torch", "transformers")},

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from whisper_retrain.config import DecodingConfig
+from whisper_retrain.cpu_bfloat16 import use_blocks
 from whisper_retrain.errors import InputError, OutOfMemoryError
 from whisper_retrain.evaluation.cores import in_shares
+from whisper_retrain.evaluation.precision import with_precision
 from whisper_retrain.evaluation.transcriber import (
     Audio,
     Segment,
@@ -49,10 +51,12 @@ class TransformersTranscriber:
         from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
         self.device = torch.device(pick_device() if device == "auto" else device)
-        self.decoding = decoding
+        self.decoding = with_precision(decoding)
         self._processor = WhisperProcessor.from_pretrained(str(model_dir))
-        self._dtype = getattr(torch, decoding.precision)
+        self._dtype = getattr(torch, self.decoding.precision)
         model = WhisperForConditionalGeneration.from_pretrained(str(model_dir), dtype=self._dtype)
+        if self._dtype == torch.bfloat16:
+            use_blocks(model)
         _keep_encoder_attention(model)
         self._model: Any = model.to(self.device).eval()
         self._positions = int(model.config.max_target_positions)

@@ -15,6 +15,7 @@ from whisper_retrain.config import DecodingConfig
 from whisper_retrain.data.manifest import Utterance
 from whisper_retrain.data.shards import AudioShards
 from whisper_retrain.errors import InputError
+from whisper_retrain.evaluation.precision import is_decoding
 from whisper_retrain.evaluation.rows import Evaluation, Row
 from whisper_retrain.records import digest_of, total
 from whisper_retrain.release.verify import JudgedText, Trial
@@ -56,7 +57,7 @@ class HeldOutRecordings:
         `judged` is the gate's evaluation of the model. Files are written to `folder`. Raises
         InputError for another decoding than the gate's.
         """
-        if decoding.digest != judged.report.decoding_digest:
+        if not is_decoding(judged.report.decoding_digest, decoding):
             raise InputError(
                 "the gate decoded otherwise",
                 where="decoding",

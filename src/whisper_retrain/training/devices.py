@@ -14,6 +14,8 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
+from whisper_retrain.cpu_bfloat16 import has_bfloat16
+
 T = TypeVar("T")
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 BUCKET_ELEMENTS = 16 << 20  # gradients go over the wire in pieces of 64 MiB
@@ -51,7 +53,8 @@ class Device:
             named: torch.dtype = getattr(torch, precision)
             return named
         if self.torch.type != "cuda":
-            return torch.float32  # bfloat16 is emulated on most CPUs, and slower
+            # Emulated, as on most CPUs, bfloat16 is slower.
+            return torch.bfloat16 if has_bfloat16() else torch.float32
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
     def autocast(self) -> AbstractContextManager[Any]:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from whisper_retrain.config import TrainingConfig
+from whisper_retrain.cpu_bfloat16 import use_blocks
 from whisper_retrain.edges.store import ObjectStore, write_record
 from whisper_retrain.edges.tracking import Tracker, open_tracker
 from whisper_retrain.errors import DivergedError
@@ -155,6 +156,8 @@ def optimization_for(
 
     `rate` is a factor on the learning rate.
     """
+    if device.precision == torch.bfloat16 and not config.compile:
+        use_blocks(model)
     if config.lora_rank:
         add_adapters(model, config.lora_rank)
     if config.gradient_checkpointing:
