@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import sys
 from pathlib import Path
@@ -23,17 +22,11 @@ from typing import get_args
 from benchmarks.year_corpus import MONTHS, drop, everyday, spoken, vault
 from benchmarks.year_life import Speech, live
 from benchmarks.year_picture import draw
-from benchmarks.year_pieces import World
+from benchmarks.year_pieces import World, real_world
 from benchmarks.year_policies import POLICIES, SHORT
 from benchmarks.year_verdict import figures, table, wer_by_month
-from tests.fixtures.s3 import BUCKET, S3Server, running_s3
+from tests.fixtures.s3 import S3Server, running_s3
 from whisper_retrain.config import CandidateKind, CandidatesConfig, TrainingConfig
-from whisper_retrain.edges.store import S3Store
-from whisper_retrain.local.demo.base_model import convert_base_model
-from whisper_retrain.local.demo.speakers import DEMO_TEST_SPEAKERS
-from whisper_retrain.records import TrainingRun
-from whisper_retrain.training.job import TrainingJob
-from whisper_retrain.training.launch import run_training
 
 VAULT, SHORT_VAULT = 1200, 300
 EPOCHS = 4.0
@@ -77,33 +70,18 @@ def _arguments() -> argparse.Namespace:
 
 
 def _world(arguments: argparse.Namespace, cache: Path, server: S3Server) -> World:
-    # What the training's own process reads.
-    os.environ.update(server.environment() | {"WHISPER_RETRAIN_CACHE_DIR": str(cache)})
-    store = S3Store(f"s3://{BUCKET}/year")
-
-    def train(job: TrainingJob, start: Path, work: Path) -> TrainingRun:
-        return run_training(job, store.location, start, work, lambda _: None)
-
-    return World(
-        store=store,
-        cache=cache,
-        base=convert_base_model(cache / "whisper-tiny.en"),
-        train=train,
-        test_speakers=tuple(map(str, DEMO_TEST_SPEAKERS)),
-        training=TrainingConfig(
-            epochs=arguments.epochs,
-            batch_size=16,
-            learning_rate=1e-4,
-            eval_share=0.25,
-            max_validation_utterances=60,
-            validate_base=False,
-            state_interval_s=120,
-        ),
-        candidates=CandidatesConfig(
-            kinds=tuple(arguments.candidates), seeds=arguments.seeds, min_validation_words=0
-        ),
-        say=lambda text: print(text, flush=True),
+    training = TrainingConfig(
+        epochs=arguments.epochs,
+        batch_size=16,
+        learning_rate=1e-4,
+        eval_share=0.25,
+        max_validation_utterances=60,
+        validate_base=False,
     )
+    candidates = CandidatesConfig(
+        kinds=tuple(arguments.candidates), seeds=arguments.seeds, min_validation_words=0
+    )
+    return real_world(cache, server, training, candidates=candidates)
 
 
 def _speech(world: World, folder: Path, short: bool) -> Speech:

@@ -6,6 +6,7 @@ under the digest of its inputs, so a stopped run goes on where it was. Knows not
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -13,8 +14,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from benchmarks.year_corpus import MONTHS, Reading, arrive, digest_of_readings
+from tests.fixtures.s3 import BUCKET, S3Server
 from whisper_retrain import model_files
 from whisper_retrain.config import (
     CandidatesConfig,
@@ -38,6 +41,8 @@ from whisper_retrain.evaluation.rows import Evaluation
 from whisper_retrain.gate.decision import DecisionJob, judge
 from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.history.looks import Lineage, close_look, enter_look, lineage_of
+from whisper_retrain.local.demo.base_model import convert_base_model
+from whisper_retrain.local.demo.speakers import DEMO_TEST_SPEAKERS
 from whisper_retrain.normalizer import normalize
 from whisper_retrain.records import (
     Checkpoint,
@@ -59,6 +64,7 @@ from whisper_retrain.training.candidates import (
 )
 from whisper_retrain.training.code_revision import code_revision
 from whisper_retrain.training.job import Tracking, TrainingJob, WarmStart
+from whisper_retrain.training.launch import run_training
 from whisper_retrain.training.merging import MergeJob, MergePart, merge
 
 CACHE_BYTES = 20 * 2**30
@@ -360,3 +366,24 @@ class World:
 def _reports(both: Sequence[Evaluation]) -> Pair[EvaluationReport]:
     champion, challenger = both
     return Pair(champion=champion.report, challenger=challenger.report)
+
+
+def real_world(cache: Path, server: S3Server, training: TrainingConfig, **settings: Any) -> World:
+    """tiny.en and the demo's test voices; trainings in processes of their own."""
+    # What the training's own process reads.
+    os.environ.update(server.environment() | {"WHISPER_RETRAIN_CACHE_DIR": str(cache)})
+    store = S3Store(f"s3://{BUCKET}/year")
+
+    def train(job: TrainingJob, start: Path, work: Path) -> TrainingRun:
+        return run_training(job, store.location, start, work, lambda _: None)
+
+    return World(
+        store=store,
+        cache=cache,
+        base=convert_base_model(cache / "whisper-tiny.en"),
+        train=train,
+        test_speakers=tuple(map(str, DEMO_TEST_SPEAKERS)),
+        training=training,
+        say=lambda text: print(text, flush=True),
+        **settings,
+    )
