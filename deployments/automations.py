@@ -26,7 +26,10 @@ HEARTBEAT_LOST_AFTER = timedelta(seconds=150)
 """Five heartbeats of 30 s, as prefect.yaml sets them: under three of them live runs are ended."""
 CRASH_TOLD_TWICE = timedelta(seconds=30)
 """A crash is reported by the runner and, seconds later, by the worker; both set the state."""
-OUR_FLOWS = ["retrain", "refresh", "fine-tune", "gate", "promote", "rollback", "notify"]
+OUR_FLOWS = [
+    *("retrain", "refresh", "fine-tune", "gate", "promote", "rollback", "notify"),
+    *("tune", "trial"),
+]
 """Flows of other teams on the same server may have slower heartbeats: they are left alone."""
 
 FAILED_BODY = """\

@@ -19,6 +19,7 @@ from tasks.notes import write_report
 from tasks.preflight import check_services
 from tasks.releasing import announce_outbox, complete_unfinished, queue_rejection, why_superseded
 from tasks.training import resolve_model
+from tasks.tuning import follow_accepted
 from whisper_retrain.config import (
     BaseModelConfig,
     CandidatesConfig,
@@ -62,11 +63,12 @@ def retrain(
     complete_unfinished(release)
     base_revision = resolve_model(base_model.repo, base_model.ref)
     revision = refresh(dataset)
+    follow = follow_accepted(training, base_model, release)
     request = RetrainingRequest(
         dataset_digest=revision.digest,
         base_repo=base_model.repo,
         base_revision=base_revision,
-        training_digest=training.digest,
+        training_digest=follow.training.digest,
         decoding_digest=decoding.digest,
         policy_digest=rules.digest,
         release_repo=release.repo,
@@ -82,13 +84,13 @@ def retrain(
     evidence = promoted_before(request)
     if evidence is None:
         found = challenger_of(
-            revision, base_model.repo, base_revision, release, candidate_models, training,
-            decoding, rules,
+            revision, base_model.repo, base_revision, release, candidate_models,
+            follow.training, decoding, rules,
         )  # fmt: skip
         if found.run is None:
             keep_as_unbeaten(request, found)
             return Completed(name="Unbeaten", message=found.reason)
-        evidence = judged(revision, found.run, release, decoding, rules, general)
+        evidence = judged(revision, follow.named(found.run), release, decoding, rules, general)
     keep_evidence(request, evidence)
     promoted, superseded = None, None
     if evidence.decision.outcome == "promote":

@@ -300,11 +300,18 @@ class TrainingConfig(Config):
         title="Keep the trunk",
         description="The training state before a decay in the last fifth stays in S3.",
     )
+    follow_tuning: bool = Field(
+        True,
+        title="Follow a tuning",
+        description="What a person accepted of a tuning for this release repo takes the place of "
+        "these settings.",
+    )
 
     # What says how the work is done, not what comes out: a rerun with other values resumes.
     operational: ClassVar[frozenset[str]] = frozenset(
         {
             "deadline_s",
+            "follow_tuning",
             "keep_trunk",
             "micro_batch_audio_s",
             "nodes",
@@ -313,7 +320,7 @@ class TrainingConfig(Config):
             "threads",
         }
     )
-    added: ClassVar[frozenset[str]] = frozenset({"decay", "keep_trunk", "nodes"})
+    added: ClassVar[frozenset[str]] = frozenset({"decay", "follow_tuning", "keep_trunk", "nodes"})
 
 
 CandidateKind = Literal["cold", "warm", "merge"]

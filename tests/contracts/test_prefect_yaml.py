@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 TREE: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 DEPLOYMENTS: list[dict[str, Any]] = TREE["deployments"]
 OUR_OWN_KEYS = {"definitions"}
-INNER_FLOWS = ("fine_tuning.fine_tuning", "gate.gate", "promotion.promotion")
+INNER_FLOWS = ("fine_tuning.fine_tuning", "gate.gate", "promotion.promotion", "tune.trial")
 PLACED = {"flows.fine_tuning.fine_tuning", "flows.gate.gate"}
 """Get their parameters from the parent that waits for them."""
 
@@ -88,6 +88,8 @@ def test_names_schedules_and_pools() -> None:
         ("flows.fine_tuning.fine_tuning", "gpu", [], GPU_POOL, None),
         ("flows.gate.gate", "gpu", [], GPU_POOL, None),
         ("flows.rollback.rollback", "manual", [], WORK_POOL, 1),
+        ("flows.tune.tune", "manual", [], WORK_POOL, 1),
+        ("flows.tune.accept_tuning", "accept", [], WORK_POOL, 1),
         ("flows.notify.notify", "outbox", ["sweep: */5 * * * * UTC"], WORK_POOL, 1),
     ]
 

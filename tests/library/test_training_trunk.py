@@ -39,7 +39,8 @@ def test_it_takes_no_step_twice_and_ends_as_if_it_had_been_alone(rig: Rig) -> No
     first = rig.train(short, "one")
     assert first.trunk
     gone_on = rig.train(long, "two")
-    forget_trunk(rig.store, gone_on)
+    assert gone_on.trunk
+    forget_trunk(rig.store, gone_on.trunk)
     alone = rig.train(long, "three")
     assert losses(gone_on) == losses(alone)
     assert weights(rig, gone_on) == weights(rig, alone)
@@ -91,7 +92,8 @@ def test_patience_that_runs_out_in_the_trunk_ends_the_longer_one_at_once(
 
 def test_without_the_state_in_s3_it_begins_anew_to_the_same_end(rig: Rig) -> None:
     first = rig.train(job(rig, 10), "one")
-    forget_trunk(rig.store, first)
+    assert first.trunk
+    forget_trunk(rig.store, first.trunk)
     assert not list(rig.store.keys("trunk/"))
     assert rig.train(job(rig, 20), "two").inherited_s == 0
 

@@ -155,7 +155,11 @@ def choose(entries: Mapping[str, Entry], champion: Evaluation | None, policy: Ga
         reason = "no candidate makes fewer errors on the validation split than the champion does"
         return Choice(compared=ranked, winner=None, reason=reason)
     best = better[0]
-    equal = [one for one in better if one is best or _tied(entries, best, one, policy)]
+    equal = [
+        one
+        for one in better
+        if one is best or tied(entries[best.name].validation, entries[one.name].validation, policy)
+    ]
     won = min(equal, key=lambda one: (round(one.cost, COST_DIGITS), one.medical_wer, one.wer))
     reason = f"{won.name}: WER {won.wer:.2%} on the validation split"
     if won is not best:
@@ -180,15 +184,7 @@ def _compared(
     )
 
 
-def _tied(
-    entries: Mapping[str, Entry], best: Compared, other: Compared, policy: GatePolicy
-) -> bool:
+def tied(best: Evaluation, other: Evaluation, policy: GatePolicy) -> bool:
     """Whether the best cannot be told to make fewer errors than the other."""
-    found = compare_measure(
-        entries[other.name].validation,
-        entries[best.name].validation,
-        "words",
-        alpha=TIE_ALPHA,
-        policy=policy,
-    )
+    found = compare_measure(other, best, "words", alpha=TIE_ALPHA, policy=policy)
     return found.interval.high >= 0

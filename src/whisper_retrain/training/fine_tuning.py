@@ -302,7 +302,6 @@ def _hand_on(
         passes=passes(course.step, job.config.batch_size, len(loop.plan.durations_s)),
         inherited_s=round(course.inherited_s, 2),
         trunk=_stored_trunk(job, around, loop),
-        tuning=job.tuning,
     )
     retried(
         lambda: write_record(around.store, job.record_key, run),

@@ -63,8 +63,6 @@ class TrainingJob(Job):
     """Where the curves are shown."""
     start: WarmStart | None = None
     """A champion to go on from; None: the base model."""
-    tuning: str | None = None
-    """Digest of the accepted proposal whose settings these are, for the lineage; None: none."""
 
     @property
     def starts_from(self) -> ModelRef:
@@ -75,7 +73,7 @@ class TrainingJob(Job):
     def inputs(self) -> dict[str, Any]:
         """What determines the outcome.
 
-        Left out are tracking, the tuning, the base model's name and place, the code revision and
+        Left out are tracking, the base model's name and place, the code revision and
         the operational settings (deadline, processes, threads, micro-batch, states), so that a
         rerun with other ones resumes.
         """
@@ -91,9 +89,5 @@ class TrainingJob(Job):
 
     def named(self, run: TrainingRun) -> TrainingRun:
         """A training found again: its models under the names and places of this job."""
-        told = {
-            "base_model": self.base_model,
-            "started_from": self.start.champion if self.start else None,
-            "tuning": self.tuning,
-        }
-        return run.model_copy(update=told)
+        started_from = self.start.champion if self.start else None
+        return run.model_copy(update={"base_model": self.base_model, "started_from": started_from})

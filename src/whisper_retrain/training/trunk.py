@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from whisper_retrain.edges.store import ObjectStore
-from whisper_retrain.records import Job, TrainingRun
+from whisper_retrain.records import Job
 from whisper_retrain.training.job import TrainingJob
 from whisper_retrain.training.schedule import Schedule
 
@@ -49,8 +49,7 @@ def trunk_of(training: TrainingJob, schedule: Schedule) -> TrunkJob | None:
     )
 
 
-def forget_trunk(store: ObjectStore, run: TrainingRun) -> None:
-    """Delete the state that a training kept for a longer one; nothing happens without one."""
-    if run.trunk:
-        for key in list(store.keys(f"{run.trunk}/state/")):
-            store.delete(key)
+def forget_trunk(store: ObjectStore, trunk: str) -> None:
+    """Delete the states that were kept under a TrainingRun's `trunk`."""
+    for key in list(store.keys(f"{trunk}/state/")):
+        store.delete(key)

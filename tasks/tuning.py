@@ -1,0 +1,391 @@
+"""Tasks of a tuning: its order, the next points, survivors, the proposal, and its acceptance."""
+
+from __future__ import annotations
+
+import json
+from typing import cast
+from uuid import UUID
+
+from prefect import get_run_logger, task
+from prefect.artifacts import (
+    create_image_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+
+from tasks.candidates import Validation
+from tasks.policies import LOOKUP
+from tasks.services import cache_dir, hub, settings, store
+from whisper_retrain import model_files
+from whisper_retrain.config import BaseModelConfig, ReleaseConfig, TrainingConfig
+from whisper_retrain.edges.clock import SystemClock
+from whisper_retrain.errors import InputError
+from whisper_retrain.evaluation.jobs import load_evaluation
+from whisper_retrain.history.retrainings import latest_retraining
+from whisper_retrain.records import EvaluationReport, ModelRef, Record, TrainingRun
+from whisper_retrain.release.evidence import Evidence
+from whisper_retrain.release.scores import percent_text
+from whisper_retrain.report.figures import svg_data_uri
+from whisper_retrain.training.schedule import default_rate
+from whisper_retrain.training.trunk import forget_trunk
+from whisper_retrain.tuning import proposal as proposals
+from whisper_retrain.tuning.budget import (
+    Pace,
+    TuningBudget,
+    confirmation_s,
+    is_confirmation_affordable,
+    pace_before,
+    predicted_s,
+    starters,
+)
+from whisper_retrain.tuning.conclusion import (
+    AS_NOW,
+    Evaluations,
+    concluded,
+    pace_of,
+    survivors,
+    winner_of,
+)
+from whisper_retrain.tuning.picture import tuning_svg
+from whisper_retrain.tuning.proposal import Proposal, followed
+from whisper_retrain.tuning.space import SearchSpace, point_of
+from whisper_retrain.tuning.study import next_point
+from whisper_retrain.tuning.trials import (
+    CONFIRMATION,
+    Outcome,
+    Trial,
+    Trials,
+    TuningJob,
+    diverged_at,
+    known_of,
+    outcome_of,
+    spent_s,
+)
+
+
+class TuningOrder(Record):
+    """A tuning, what may be spent on it, and whom it is for."""
+
+    job: TuningJob
+    """What is tuned."""
+    budget: TuningBudget
+    """What may be spent."""
+    release_repo: str
+    """Whose retrainings may follow it."""
+    validation: Validation
+    """The split that settings are compared on."""
+
+    @property
+    def trials(self) -> Trials:
+        """Its trials in S3."""
+        return Trials(store(), self.job)
+
+
+@task(task_run_name="order-tuning", **LOOKUP)
+def order_tuning(
+    validation: Validation,
+    base_model: ModelRef,
+    training: TrainingConfig,
+    space: SearchSpace,
+    budget: TuningBudget,
+    release: ReleaseConfig,
+) -> TuningOrder:
+    """Refuse what cannot be tuned, and say what it will cost, as far as earlier trainings tell."""
+    if validation.words < budget.min_validation_words:
+        raise InputError(
+            "the validation split is too small to tell settings apart",
+            where="dataset.splits.validation_share",
+            expected=f"at least {budget.min_validation_words} reference words: with fewer, chance "
+            "decides which settings look best",
+            got=f"{validation.words}",
+            remedy="set a larger share aside for validation, or bring more recordings",
+        )
+    job = TuningJob(
+        dataset=validation.dataset,
+        base_model=base_model,
+        default_rate=_default_rate(base_model),
+        training=training,
+        decoding=validation.decoding,
+        space=space,
+        policy=validation.policy,
+    )
+    _say_cost(job, budget, release)
+    return TuningOrder(job=job, budget=budget, release_repo=release.repo, validation=validation)
+
+
+def _default_rate(base: ModelRef) -> float:
+    """By the width that its configuration names."""
+    if base.repo is None or base.revision is None:
+        raise ValueError("what training starts from comes from the Hub")
+    folder = model_files.fetch_revision(hub(), base.repo, base.revision, cache_dir("models"))
+    return default_rate(int(json.loads((folder / "config.json").read_bytes())["d_model"]))
+
+
+def _say_cost(job: TuningJob, budget: TuningBudget, release: ReleaseConfig) -> None:
+    last = latest_retraining(store(), release)
+    pace = _pace_of_last(last.evidence, job) if last else None
+    if pace:
+        _log_prediction(pace, budget, job, "the last retraining")
+    else:
+        text = "budget %.0f compute-seconds; the first trial measures what the others cost"
+        get_run_logger().info(text, budget.seconds)
+
+
+def _pace_of_last(evidence: Evidence, job: TuningJob) -> Pace | None:
+    """Of the last retraining, if its base model was this one."""
+    if evidence.run.base_model.model_digest != job.base_model.model_digest:
+        return None
+    factor = evidence.challenger.real_time_factor
+    return pace_before(evidence.run, evidence.dataset, factor, job.dataset)
+
+
+def _log_prediction(pace: Pace, budget: TuningBudget, job: TuningJob, by: str) -> int:
+    epochs = job.space.epochs
+    trials = starters(budget, pace, epochs)
+    total_s = predicted_s(pace, epochs, trials) + confirmation_s(pace, epochs)
+    get_run_logger().info(
+        "%d trials, %.0f of %.0f compute-seconds predicted by %s",
+        trials,
+        total_s,
+        budget.seconds,
+        by,
+    )
+    return trials
+
+
+@task(task_run_name="begin-tuning", **LOOKUP)
+def begin_tuning(order: TuningOrder, base: EvaluationReport) -> Trial:
+    """Note the base model's WER for later tunings; the first trial: the settings as they are."""
+    order.trials.begin(base.words.error_rate)
+    job = order.job
+    now = point_of(job.space, job.training, job.default_rate)
+    return order.trials.add(Trial(number=AS_NOW, point=now, origin="as now"))
+
+
+@task(task_run_name="count-starters", **LOOKUP)
+def count_starters(order: TuningOrder) -> int:
+    """How many trials fit into the budget, as the first one's steps tell.
+
+    Those that were begun by an earlier try of this tuning stay.
+    """
+    trials = order.trials
+    first = [one for one in trials.outcomes() if (one.trial, one.rung) == (AS_NOW, 0)]
+    if not first or first[0].report is None:
+        raise InputError(
+            "training diverges with the settings as they are, so nothing tells what trials cost",
+            where="training",
+            got=first[0].diverged or "" if first else "",
+            remedy="lower training.learning_rate, or lengthen its warm-up",
+        )
+    pace = pace_of(first, order.job.space.epochs)
+    number = _log_prediction(pace, order.budget, order.job, "the first trial")
+    return max(number, len(trials.all()))
+
+
+@task(task_run_name="ask-for-trial-{number}", **LOOKUP)
+def ask_trial(order: TuningOrder, number: int, base_wer: float) -> Trial | None:
+    """The point of a trial: the one that was fixed before, or a new one; None: no other is left."""
+    trials, job = order.trials, order.job
+    made = trials.all()
+    if number < len(made):
+        return made[number]
+    rungs = len(job.space.epochs)
+    known = trials.earlier() + known_of(made, trials.outcomes(), base_wer, rungs)
+    seed = int(job.digest[:8], 16) + number
+    found = next_point(job.space, [one.point for one in made], known, seed % 2**32)
+    if found is None:
+        get_run_logger().info("the space has no more than %d points", len(made))
+        return None
+    point, origin = found
+    return trials.add(Trial(number=number, point=point, origin=origin))
+
+
+@task(task_run_name="find-outcome", **LOOKUP)
+def find_outcome(order: TuningOrder, trial: Trial, rung: int, epochs: float) -> Outcome | None:
+    """What came of a trial on a rung, if an earlier try of this tuning knows."""
+    return order.trials.find(trial, rung, epochs)
+
+
+@task(task_run_name="keep-outcome", **LOOKUP)
+def keep_outcome(
+    order: TuningOrder,
+    trial: Trial,
+    rung: int,
+    epochs: float,
+    run: TrainingRun,
+    report: EvaluationReport,
+) -> Outcome:
+    """Store what came of a trial on a rung."""
+    return order.trials.keep(outcome_of(trial, rung, epochs, run, report))
+
+
+@task(task_run_name="keep-divergence", **LOOKUP)
+def keep_divergence(
+    order: TuningOrder, trial: Trial, rung: int, config: TrainingConfig, took_s: float, reason: str
+) -> Outcome:
+    """Count a trial that diverged; it takes no further part."""
+    get_run_logger().warning("trial %d diverged: %s", trial.number, reason)
+    epochs = config.epochs or 0.0
+    return order.trials.keep(diverged_at(trial, rung, epochs, config.seed, took_s, reason))
+
+
+@task(task_run_name="choose-survivors", **LOOKUP)
+def choose_survivors(order: TuningOrder, rung: int) -> list[Trial]:
+    """The trials that go on to a rung; the states of the others are forgotten."""
+    trials = order.trials
+    outcomes, made = trials.outcomes(), {one.number: one for one in trials.all()}
+    numbers = survivors(order.job, order.budget, outcomes, _evaluations(outcomes), rung)
+    get_run_logger().info("on to %g epochs: trials %s", order.job.space.epochs[rung], numbers)
+    forget_states([one for one in outcomes if one.trial not in numbers])
+    return [made[number] for number in numbers]
+
+
+def forget_states(outcomes: list[Outcome]) -> None:
+    """Delete the training states that were kept for a longer training."""
+    for prefix in {one.trunk for one in outcomes if one.trunk}:
+        forget_trunk(store(), prefix)
+
+
+def _evaluations(outcomes: list[Outcome]) -> Evaluations:
+    return {
+        (one.trial, one.rung): load_evaluation(store(), one.report)
+        for one in outcomes
+        if one.report
+    }
+
+
+@task(task_run_name="choose-winner", **LOOKUP)
+def choose_winner(order: TuningOrder) -> tuple[Trial, int] | None:
+    """The winner and its rung, if the budget has room to train it once more; all states go."""
+    trials = order.trials
+    outcomes = trials.outcomes()
+    forget_states(outcomes)
+    winner = winner_of(outcomes, _evaluations(outcomes), order.job.policy)
+    if winner is None:
+        return None
+    before = [one for one in outcomes if one.rung != CONFIRMATION]
+    pace = pace_of(before, order.job.space.epochs)
+    if not is_confirmation_affordable(order.budget, spent_s(before), pace, winner.epochs):
+        return None
+    return trials.all()[winner.trial], winner.rung
+
+
+@task(task_run_name="conclude-tuning", **LOOKUP)
+def conclude_tuning(order: TuningOrder) -> Proposal:
+    """The proposal, stored; the newest one is what `tune/accept` accepts."""
+    trials, job = order.trials, order.job
+    outcomes = trials.outcomes()
+    first = [one for one in outcomes if (one.trial, one.rung) == (AS_NOW, 0)]
+    pace, epochs = pace_of(first, job.space.epochs), job.space.epochs
+    number = min(len(trials.all()), order.budget.trials)
+    predicted = predicted_s(pace, epochs, number) + confirmation_s(pace, epochs)
+    made = concluded(
+        job, order.release_repo, trials.all(), outcomes, _evaluations(outcomes), order.budget,
+        predicted, SystemClock().now(),
+    )  # fmt: skip
+    proposals.keep_proposal(store(), job.prefix, made)
+    return made
+
+
+class TuningCostNote:
+    """The progress artifact that says what a tuning has cost so far."""
+
+    def __init__(self, order: TuningOrder) -> None:
+        self._order = order
+        created = create_progress_artifact(0.0, "tuning-cost", description="Cost of the tuning")
+        self._artifact = cast(UUID, created)  # typed for async callers too
+
+    def update(self) -> None:
+        """Count anew."""
+        outcomes, budget_s = self._order.trials.outcomes(), self._order.budget.seconds
+        cost_s = spent_s(outcomes)
+        text = f"{cost_s:.0f} of {budget_s:.0f} compute-seconds, {len(outcomes)} trainings"
+        percent = min(100.0, 100 * cost_s / budget_s)
+        update_progress_artifact(self._artifact, percent, description=text)
+
+
+@task(task_run_name="tuning-table", cache_policy=NO_CACHE)
+def publish_tuning_note(proposal: Proposal) -> None:
+    """All trials as a table, and the picture."""
+    said = "; ".join(proposal.sentences)
+    changes = ", ".join(f"{name}: {value}" for name, value in proposal.settings.items())
+    text = f"{said}. Proposed: {changes or 'no change'}. Digest `{proposal.digest[:12]}`."
+    create_table_artifact(tuning_table(proposal), key="tuning", description=text)
+    svg = svg_data_uri(tuning_svg(proposal))
+    create_image_artifact(svg, key="tuning-picture", description="Rate, rungs and cost")
+
+
+def tuning_table(proposal: Proposal) -> list[dict[str, str]]:
+    """A row a trial, the winner first, then those that came furthest with the lowest WER."""
+    order = sorted(
+        proposal.tried,
+        key=lambda t: (t.number != proposal.winner, -len(t.wers), t.wers[-1:] or (float("inf"),)),
+    )
+    rows = []
+    for one in order:
+        settings_text = {n: f"{v}" for n, v in one.point.items() if n != "rate"}
+        wers = {
+            f"WER at {epochs:g} epochs": percent_text(one.wers[rung])
+            if rung < len(one.wers)
+            else ("diverged" if one.diverged and rung == len(one.wers) else "")
+            for rung, epochs in enumerate(proposal.epochs)
+        }
+        rows.append(
+            {"trial": f"{one.number}" + (" (winner)" if one.number == proposal.winner else "")}
+            | {"learning rate": f"{one.learning_rate:.3g}"}
+            | settings_text
+            | wers
+            | {"medical WER": percent_text(one.medical_wer) if one.medical_wer is not None else ""}
+            | {"compute-seconds": f"{one.cost_s:.0f}", "chosen by": one.origin}
+        )
+    return rows
+
+
+@task(task_run_name="accept-proposal", **LOOKUP)
+def accept_proposal(release: ReleaseConfig, proposal: str | None) -> Proposal:
+    """Let the next retrainings follow the newest proposal."""
+    return proposals.accept(store(), release.repo, proposal, SystemClock().now())
+
+
+@task(task_run_name="withdraw-proposal", **LOOKUP)
+def withdraw_proposal(release: ReleaseConfig) -> None:
+    """Let retrainings follow their own settings again."""
+    proposals.withdraw(store(), release.repo, SystemClock().now())
+
+
+class Followed(Record):
+    """The settings that a retraining trains with."""
+
+    training: TrainingConfig
+    """With those of an accepted proposal in their place."""
+    tuning: str | None = None
+    """Digest of the proposal; None: none was accepted for this base model."""
+
+    def named(self, run: TrainingRun) -> TrainingRun:
+        """A training by these settings, which says where they come from."""
+        return run.model_copy(update={"tuning": self.tuning})
+
+
+@task(task_run_name="find-accepted-settings", **LOOKUP)
+def follow_accepted(
+    training: TrainingConfig, base_model: BaseModelConfig, release: ReleaseConfig
+) -> Followed:
+    """The settings with what a person has accepted for this release repo and base model."""
+    follow = training.follow_tuning
+    found = proposals.accepted_proposal(store(), release.repo) if follow else None
+    if found is None:
+        return Followed(training=training)
+    if found.base_repo != base_model.repo:
+        get_run_logger().warning(
+            "the accepted settings were tuned for %s and are left aside", found.base_repo
+        )
+        return Followed(training=training)
+    get_run_logger().info("settings of the accepted tuning: %s", found.settings)
+    return Followed(training=followed(training, found), tuning=found.digest)
+
+
+def slots() -> int:
+    """How many trials train at once: as many as there are GPUs."""
+    return settings().gpu_slots or 1
