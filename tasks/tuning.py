@@ -32,9 +32,11 @@ from whisper_retrain.training.schedule import default_rate
 from whisper_retrain.training.trunk import forget_trunk
 from whisper_retrain.tuning import proposal as proposals
 from whisper_retrain.tuning.budget import (
+    LEAST_TRIALS,
     Pace,
     TuningBudget,
     confirmation_s,
+    has_room_to_begin,
     is_confirmation_affordable,
     pace_before,
     predicted_s,
@@ -186,13 +188,22 @@ def count_starters(order: TuningOrder) -> int:
 
 @task(task_run_name="ask-for-trial-{number}", **LOOKUP)
 def ask_trial(order: TuningOrder, number: int, base_wer: float) -> Trial | None:
-    """The point of a trial: the one that was fixed before, or a new one; None: no other is left."""
+    """The point of a trial: the one that was fixed before, or a new one.
+
+    None where the space has no other, or where trials proved slower than the first.
+    """
     trials, job = order.trials, order.job
-    made = trials.all()
+    made, outcomes = trials.all(), trials.outcomes()
     if number < len(made):
         return made[number]
-    rungs = len(job.space.epochs)
-    known = trials.earlier() + known_of(made, trials.outcomes(), base_wer, rungs)
+    epochs = job.space.epochs
+    pace = pace_of(outcomes, epochs)
+    if number >= LEAST_TRIALS and not has_room_to_begin(
+        order.budget, spent_s(outcomes), pace, epochs, number
+    ):
+        get_run_logger().info("no room in the budget for trial %d", number)
+        return None
+    known = trials.earlier() + known_of(made, outcomes, base_wer, len(epochs))
     seed = int(job.digest[:8], 16) + number
     found = next_point(job.space, [one.point for one in made], known, seed % 2**32)
     if found is None:

@@ -127,6 +127,14 @@ def affordable(
     return int(rung_s(pace, epochs, rung) <= left_s + TOLERANCE * budget.seconds)
 
 
+def has_room_to_begin(
+    budget: TuningBudget, spent_s: float, pace: Pace, epochs: Sequence[float], begun: int
+) -> bool:
+    """Whether one more trial may begin after so many, with all that follows."""
+    rest_s = predicted_s(pace, epochs, go_on(begun + 1), 1) + confirmation_s(pace, epochs)
+    return spent_s + rung_s(pace, epochs, 0) + rest_s <= budget.seconds
+
+
 def is_confirmation_affordable(
     budget: TuningBudget, spent_s: float, pace: Pace, length: float
 ) -> bool:

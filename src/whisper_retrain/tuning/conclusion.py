@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from whisper_retrain.config import TrainingConfig
 from whisper_retrain.evaluation.rows import Evaluation
 from whisper_retrain.gate.measures import compare_measure
 from whisper_retrain.gate.policy import GatePolicy
@@ -18,7 +17,6 @@ from whisper_retrain.tuning.budget import Pace, TuningBudget, affordable
 from whisper_retrain.tuning.halving import go_on, rung_settings
 from whisper_retrain.tuning.objective import Scored, best_of, ranked
 from whisper_retrain.tuning.proposal import Confirmation, Proposal, Setting, Tried
-from whisper_retrain.tuning.space import CHOICES
 from whisper_retrain.tuning.trials import (
     CONFIRMATION,
     Outcome,
@@ -162,17 +160,13 @@ def concluded(
 def _settings(
     job: TuningJob, trials: Sequence[Trial], winner: Outcome | None
 ) -> dict[str, Setting]:
-    """What changes; nothing where the settings as they are did best."""
+    """All that was tuned, so that it holds whatever a retraining asks for; else nothing."""
     if winner is None or winner.trial == AS_NOW:
         return {}
     trial = next(one for one in trials if one.number == winner.trial)
     found = rung_settings(job.settings(trial), job.space.epochs, winner.rung, keep_trunk=False)
-    names = ("learning_rate", *CHOICES, *LENGTH)
-    return {name: getattr(found, name) for name in names if _differs(found, job.training, name)}
-
-
-def _differs(one: TrainingConfig, other: TrainingConfig, name: str) -> bool:
-    return bool(getattr(one, name) != getattr(other, name))
+    names = ("learning_rate", *job.space.choices, *LENGTH)
+    return {name: getattr(found, name) for name in names}
 
 
 def _wer(outcome: Outcome) -> float:

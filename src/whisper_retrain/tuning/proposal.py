@@ -9,8 +9,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import Field
-
 from whisper_retrain.config import TrainingConfig
 from whisper_retrain.edges.store import ObjectStore, read_record, write_record
 from whisper_retrain.errors import ConflictError, InputError
@@ -71,7 +69,7 @@ class Proposal(Record):
     epochs: tuple[float, ...]
     """Of the rungs."""
     settings: dict[str, Setting]
-    """Fields of TrainingConfig that change; none: the settings as they are did best."""
+    """Fields of TrainingConfig that were tuned; none: the settings as they are did best."""
     winner: int | None
     """Number of the trial; None: all of them diverged."""
     selected_wer: float | None
@@ -166,24 +164,6 @@ def followed(training: TrainingConfig, proposal: Proposal) -> TrainingConfig:
     """A retraining's settings with those of a proposal in their place."""
     changed: dict[str, Any] = training.model_dump() | proposal.settings
     return TrainingConfig(**changed)
-
-
-class ProposedChange(Record):
-    """A setting that a proposal changes."""
-
-    name: str
-    """Of the field."""
-    now: Setting = Field(description="As it is.")
-    proposed: Setting = Field(description="As it would be.")
-
-
-def changes_of(training: TrainingConfig, settings: dict[str, Setting]) -> list[ProposedChange]:
-    """What accepting would change, field by field."""
-    return [
-        ProposedChange(name=name, now=getattr(training, name), proposed=value)
-        for name, value in settings.items()
-        if getattr(training, name) != value
-    ]
 
 
 def _pointed_to(store: ObjectStore, key: str) -> tuple[str, Proposal] | None:
