@@ -98,7 +98,7 @@ def snapshot(live: LiveStack) -> dict[str, Any]:
 def test_everything_is_made(live: LiveStack) -> None:
     made = snapshot(live)
     names = {name for _, name, *_ in made["deployments"]}
-    assert names == {"nightly", "demo", "hourly", "manual", "outbox", "gpu"}
+    assert names == {"nightly", "demo", "hourly", "manual", "accept", "outbox", "gpu"}
     assert len(made["automations"]) == 4
     assert made["limit"] == made["gpus"] == 1
 
