@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,12 @@ SPACE = SearchSpace(
     weight_decay=(),
 )
 BUDGET = TuningBudget(trials=2, min_validation_words=0)
+DEATHS = {
+    0: RuntimeError("the machine went away"),
+    1: StorageError("S3 could not be reached"),
+    -1: RuntimeError("the machine went away"),
+}
+"""Rung -> what a try of the tuning dies of, after a training of that rung."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +89,9 @@ def dies_in(patch: pytest.MonkeyPatch, rung: int, error: Exception) -> None:
 def tuned(chain: Chain) -> Tuned:
     release, states, trained = chain.new_release(), [], []
     before = trainings(chain)
-    for rung in (0, 1, -1):
+    for rung, error in DEATHS.items():
         with pytest.MonkeyPatch.context() as patch:
-            dies_in(patch, rung, StorageError("S3 could not be reached"))
+            dies_in(patch, rung, error)
             states.append(run_tuning(chain, release))
             trained.append(trainings(chain) - before)
     states.append(run_tuning(chain, release))
@@ -139,14 +146,16 @@ def test_a_second_tuning_takes_the_trials_that_are_there(chain: Chain, tuned: Tu
     assert trainings(chain) == before
 
 
-def test_a_trial_that_diverges_is_counted_and_the_others_go_on(
+def test_trials_that_diverge_are_counted_and_the_others_go_on_two_at_once_on_two_gpus(
     chain: Chain, tuned: Tuned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    at_once = threading.Barrier(2, timeout=60)
     train = flows.tune.fine_tuning
 
     def placed(*_: Any) -> Any:
         def trained(dataset: Any, repo: str, revision: str, config: Any, *rest: Any) -> Any:
             if config.weight_decay:
+                at_once.wait()
                 raise DivergedError("training diverged", where="step 3")
             return train(dataset, repo, revision, config, *rest)
 
@@ -154,9 +163,11 @@ def test_a_trial_that_diverges_is_counted_and_the_others_go_on(
 
     monkeypatch.setattr(flows.tune, "placed", placed)
     space = SPACE.model_copy(update={"weight_decay": (0.05, 0.1), "epochs": (2.0,)})
-    ended = run_tuning(chain, chain.new_release(), space=space)
+    monkeypatch.setattr(flows.tune, "slots", lambda: 2)
+    three = BUDGET.model_copy(update={"trials": 3})
+    ended = run_tuning(chain, chain.new_release(), space=space, budget=three)
     assert ended.is_completed(), ended.message
-    assert "1 of the trials diverged" in (ended.message or "")
+    assert "2 of the trials diverged" in (ended.message or "")
 
 
 def test_too_small_a_validation_split_is_refused_with_the_reason(
