@@ -26,14 +26,16 @@ from whisper_retrain.tuning.space import SearchSpace
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SPACE = SearchSpace(
-    epochs=(2, 6),
-    lowest_rate=40,  # the tones' rate is far above that of the smallest Whisper
+    epochs=(4, 10),
+    lowest_rate=120,  # the tones' rate is far above that of the smallest Whisper
     highest_rate=240,
     batch_size=(8,),
     spec_augment=(),
     noise_augment_share=(),
     weight_decay=(),
 )
+TOO_LOW = 1e-4
+"""Of the settings as they are: they learn next to nothing."""
 BUDGET = TuningBudget(trials=2, min_validation_words=0)
 DEATHS = {
     0: RuntimeError("the machine went away"),
@@ -59,7 +61,7 @@ def run_tuning(chain: Chain, release: ReleaseConfig, **changes: Any) -> State[An
         "dataset": chain.dataset,
         "release": release,
         "base_model": chain.base,
-        "training": LEARNS.model_copy(update={"learning_rate": 3e-3, "max_steps": None}),
+        "training": LEARNS.model_copy(update={"learning_rate": TOO_LOW, "max_steps": None}),
         "decoding": DECODING,
         "policy": LENIENT,
         "space": SPACE,
@@ -110,9 +112,10 @@ def test_the_proposal_has_all_trials_their_cost_and_the_winner_with_another_seed
     tuned: Tuned,
 ) -> None:
     proposal = tuned.proposal
-    assert [len(one.wers) for one in proposal.tried] in ([2, 1], [1, 2])
+    assert [len(one.wers) for one in proposal.tried] == [1, 2]
+    assert proposal.winner == 1
     assert proposal.tried[0].origin == "as now"
-    assert proposal.tried[0].learning_rate == pytest.approx(3e-3)
+    assert proposal.tried[0].learning_rate == pytest.approx(TOO_LOW)
     assert proposal.confirmation is not None
     assert proposal.confirmation.seed == LEARNS.seed + 1
     assert 0 < proposal.spent_s <= BUDGET.seconds
@@ -132,7 +135,7 @@ def test_people_see_a_table_a_picture_and_the_cost(tuned: Tuned) -> None:
     assert cost
     rows = json.loads(str(table.data))
     assert len(rows) == 2
-    assert {"learning rate", "WER at 2 epochs", "WER at 6 epochs", "compute-seconds"} <= {*rows[0]}
+    assert {"learning rate", "WER at 4 epochs", "WER at 10 epochs", "compute-seconds"} <= {*rows[0]}
     assert tuned.proposal.digest[:12] in (table.description or "")
 
 
@@ -162,7 +165,7 @@ def test_trials_that_diverge_are_counted_and_the_others_go_on_two_at_once_on_two
         return trained
 
     monkeypatch.setattr(flows.tune, "placed", placed)
-    space = SPACE.model_copy(update={"weight_decay": (0.05, 0.1), "epochs": (2.0,)})
+    space = SPACE.model_copy(update={"weight_decay": (0.05, 0.1), "epochs": (4.0,)})
     monkeypatch.setattr(flows.tune, "slots", lambda: 2)
     three = BUDGET.model_copy(update={"trials": 3})
     ended = run_tuning(chain, chain.new_release(), space=space, budget=three)
@@ -190,7 +193,7 @@ def test_what_a_person_accepts_the_next_retraining_trains_with_and_its_lineage_s
     chain: Chain, tuned: Tuned
 ) -> None:
     release, proposal = tuned.release, tuned.proposal
-    assert proposal.settings, "the rate of the tones is far below the space's"
+    assert proposal.settings
     with pytest.raises(InputError, match="another one"):
         accept_tuning(release, proposal="beef", return_state=True).result()
     accepted: State[Any] = accept_tuning(release, return_state=True)
