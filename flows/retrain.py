@@ -13,13 +13,13 @@ from flows.forgetting import judged
 from flows.promotion import promotion
 from flows.refresh import refresh
 from flows.stages import stage
+from tasks.accepted_settings import follow_accepted
 from tasks.candidates import keep_as_unbeaten
 from tasks.closing import close, find_last, keep_evidence, promoted_before, why_nothing_new
 from tasks.notes import write_report
 from tasks.preflight import check_services
 from tasks.releasing import announce_outbox, complete_unfinished, queue_rejection, why_superseded
 from tasks.training import resolve_model
-from tasks.tuning import follow_accepted
 from whisper_retrain.config import (
     BaseModelConfig,
     CandidatesConfig,

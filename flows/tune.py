@@ -16,14 +16,13 @@ from flows.fine_tuning import fine_tuning, is_trained
 from flows.placement import placed
 from flows.refresh import refresh
 from flows.stages import stage
+from tasks.accepted_settings import accept_proposal, withdraw_proposal
 from tasks.candidates import Validation, count_validation
 from tasks.gating import evaluate, plan
 from tasks.preflight import check_services
 from tasks.training import describe_model, resolve_model
 from tasks.tuning import (
-    TuningCostNote,
     TuningOrder,
-    accept_proposal,
     ask_trial,
     begin_tuning,
     choose_survivors,
@@ -34,10 +33,9 @@ from tasks.tuning import (
     keep_divergence,
     keep_outcome,
     order_tuning,
-    publish_tuning_note,
     slots,
-    withdraw_proposal,
 )
+from tasks.tuning_notes import TuningCostNote, publish_tuning_note
 from whisper_retrain.config import (
     BaseModelConfig,
     DatasetConfig,

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import cast
-from uuid import UUID
 
 from prefect import get_run_logger, task
-from prefect.artifacts import (
-    create_image_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
-from prefect.cache_policies import NO_CACHE
 
 from tasks.candidates import Validation
 from tasks.policies import LOOKUP
 from tasks.services import cache_dir, hub, settings, store
 from whisper_retrain import model_files
-from whisper_retrain.config import BaseModelConfig, ReleaseConfig, TrainingConfig
+from whisper_retrain.config import ReleaseConfig, TrainingConfig
 from whisper_retrain.edges.clock import SystemClock
 from whisper_retrain.errors import InputError
 from whisper_retrain.evaluation.jobs import load_evaluation
 from whisper_retrain.history.retrainings import latest_retraining
 from whisper_retrain.records import EvaluationReport, ModelRef, Record, TrainingRun
 from whisper_retrain.release.evidence import Evidence
-from whisper_retrain.release.scores import percent_text
-from whisper_retrain.report.figures import svg_data_uri
 from whisper_retrain.training.schedule import default_rate
 from whisper_retrain.training.trunk import forget_trunk
 from whisper_retrain.tuning import proposal as proposals
@@ -50,8 +39,7 @@ from whisper_retrain.tuning.conclusion import (
     survivors,
     winner_of,
 )
-from whisper_retrain.tuning.picture import tuning_svg
-from whisper_retrain.tuning.proposal import Proposal, followed
+from whisper_retrain.tuning.proposal import Proposal
 from whisper_retrain.tuning.space import SearchSpace, point_of
 from whisper_retrain.tuning.study import next_point
 from whisper_retrain.tuning.trials import (
@@ -298,103 +286,6 @@ def conclude_tuning(order: TuningOrder) -> Proposal:
     )  # fmt: skip
     proposals.keep_proposal(store(), job.prefix, made)
     return made
-
-
-class TuningCostNote:
-    """The progress artifact that says what a tuning has cost so far."""
-
-    def __init__(self, order: TuningOrder) -> None:
-        self._order = order
-        created = create_progress_artifact(0.0, "tuning-cost", description="Cost of the tuning")
-        self._artifact = cast(UUID, created)  # typed for async callers too
-
-    def update(self) -> None:
-        """Count anew."""
-        outcomes, budget_s = self._order.trials.outcomes(), self._order.budget.seconds
-        cost_s = spent_s(outcomes)
-        text = f"{cost_s:.0f} of {budget_s:.0f} compute-seconds, {len(outcomes)} trainings"
-        percent = min(100.0, 100 * cost_s / budget_s)
-        update_progress_artifact(self._artifact, percent, description=text)
-
-
-@task(task_run_name="tuning-table", cache_policy=NO_CACHE)
-def publish_tuning_note(proposal: Proposal) -> None:
-    """All trials as a table, and the picture."""
-    said = "; ".join(proposal.sentences)
-    changes = ", ".join(f"{name}: {value}" for name, value in proposal.settings.items())
-    text = f"{said}. Proposed: {changes or 'no change'}. Digest `{proposal.digest[:12]}`."
-    create_table_artifact(tuning_table(proposal), key="tuning", description=text)
-    svg = svg_data_uri(tuning_svg(proposal))
-    create_image_artifact(svg, key="tuning-picture", description="Rate, rungs and cost")
-
-
-def tuning_table(proposal: Proposal) -> list[dict[str, str]]:
-    """A row a trial, the winner first, then those that came furthest with the lowest WER."""
-    order = sorted(
-        proposal.tried,
-        key=lambda t: (t.number != proposal.winner, -len(t.wers), t.wers[-1:] or (float("inf"),)),
-    )
-    rows = []
-    for one in order:
-        settings_text = {n: f"{v}" for n, v in one.point.items() if n != "rate"}
-        wers = {
-            f"WER at {epochs:g} epochs": percent_text(one.wers[rung])
-            if rung < len(one.wers)
-            else ("diverged" if one.diverged and rung == len(one.wers) else "")
-            for rung, epochs in enumerate(proposal.epochs)
-        }
-        rows.append(
-            {"trial": f"{one.number}" + (" (winner)" if one.number == proposal.winner else "")}
-            | {"learning rate": f"{one.learning_rate:.3g}"}
-            | settings_text
-            | wers
-            | {"medical WER": percent_text(one.medical_wer) if one.medical_wer is not None else ""}
-            | {"compute-seconds": f"{one.cost_s:.0f}", "chosen by": one.origin}
-        )
-    return rows
-
-
-@task(task_run_name="accept-proposal", **LOOKUP)
-def accept_proposal(release: ReleaseConfig, proposal: str | None) -> Proposal:
-    """Let the next retrainings follow the newest proposal."""
-    return proposals.accept(store(), release.repo, proposal, SystemClock().now())
-
-
-@task(task_run_name="withdraw-proposal", **LOOKUP)
-def withdraw_proposal(release: ReleaseConfig) -> None:
-    """Let retrainings follow their own settings again."""
-    proposals.withdraw(store(), release.repo, SystemClock().now())
-
-
-class Followed(Record):
-    """The settings that a retraining trains with."""
-
-    training: TrainingConfig
-    """With those of an accepted proposal in their place."""
-    tuning: str | None = None
-    """Digest of the proposal; None: none was accepted for this base model."""
-
-    def named(self, run: TrainingRun) -> TrainingRun:
-        """A training by these settings, which says where they come from."""
-        return run.model_copy(update={"tuning": self.tuning})
-
-
-@task(task_run_name="find-accepted-settings", **LOOKUP)
-def follow_accepted(
-    training: TrainingConfig, base_model: BaseModelConfig, release: ReleaseConfig
-) -> Followed:
-    """The settings with what a person has accepted for this release repo and base model."""
-    follow = training.follow_tuning
-    found = proposals.accepted_proposal(store(), release.repo) if follow else None
-    if found is None:
-        return Followed(training=training)
-    if found.base_repo != base_model.repo:
-        get_run_logger().warning(
-            "the accepted settings were tuned for %s and are left aside", found.base_repo
-        )
-        return Followed(training=training)
-    get_run_logger().info("settings of the accepted tuning: %s", found.settings)
-    return Followed(training=followed(training, found), tuning=found.digest)
 
 
 def slots() -> int:

@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State
 
 import flows.tune
 from flows.tune import accept_tuning, tune
-from tasks.tuning import follow_accepted
+from tasks.accepted_settings import follow_accepted
 from tests.fixtures.chain import DECODING, LEARNS, LENIENT, Chain
 from whisper_retrain.config import BaseModelConfig, ReleaseConfig
 from whisper_retrain.errors import DivergedError, InputError, StorageError
