@@ -12,13 +12,13 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from flows.candidates import score_on
 from flows.fine_tuning import fine_tuning, is_trained
 from flows.placement import placed
 from flows.refresh import refresh
 from flows.stages import stage
 from tasks.accepted_settings import accept_proposal, withdraw_proposal
-from tasks.candidates import Validation, count_validation
-from tasks.gating import evaluate, plan
+from tasks.candidates import count_validation
 from tasks.preflight import check_services
 from tasks.training import describe_model, resolve_model
 from tasks.tuning import (
@@ -46,7 +46,7 @@ from whisper_retrain.config import (
 from whisper_retrain.errors import DivergedError
 from whisper_retrain.gate.policy import GatePolicy, PresetName, preset
 from whisper_retrain.model_files import ModelJob
-from whisper_retrain.records import Checkpoint, EvaluationReport, ModelRef
+from whisper_retrain.records import ModelRef
 from whisper_retrain.tuning.budget import TuningBudget
 from whisper_retrain.tuning.halving import rung_settings
 from whisper_retrain.tuning.space import SearchSpace
@@ -83,7 +83,7 @@ def tune(
     base = describe_model(ModelJob(name="base", repo=base_model.repo, revision=revision))
     validation = count_validation(refresh(dataset), decoding, rules)
     order = order_tuning(validation, base, training, space, budget, release)
-    untuned = _score(base, validation)
+    untuned = score_on("base model", base, None, validation)
     cost = TuningCostNote(order)
     _together(order, [begin_tuning(order, untuned)], 0, cost)
     wanted, at_once = count_starters(order), slots()
@@ -126,31 +126,29 @@ def trial(order: TuningOrder, one: Trial, rung: int, confirming: bool = False) -
         run = train(job.dataset, base.repo or "", base.revision or "", config, job.decoding)
     except DivergedError as error:
         return keep_divergence(order, one, kept_as, config, time.monotonic() - began, str(error))
-    model = ModelRef(name=f"trial {one.number}", model_digest=run.checkpoint.model_digest)
-    report = _score(model, order.validation, run.checkpoint)
+    name = f"trial {one.number}"
+    model = ModelRef(name=name, model_digest=run.checkpoint.model_digest)
+    report = score_on(name, model, run.checkpoint, order.validation)
     return keep_outcome(order, one, kept_as, epochs[rung], run, report)
 
 
 def _together(order: TuningOrder, trials: Sequence[Trial], rung: int, cost: TuningCostNote) -> None:
     """Trials of one rung, as many at once as there are GPUs."""
-    with ThreadPoolExecutor(max_workers=slots()) as pool:
+    if slots() == 1 or len(trials) < 2:
+        # In this very thread, so that a cancellation reaches the training at once.
+        for one in trials:
+            trial(order, one, rung)
+            cost.update()
+        return
+    pool = ThreadPoolExecutor(max_workers=slots())
+    try:
         # Each in a copy of this run's context, so that it is a child of it.
         begun = [pool.submit(copy_context().run, trial, order, one, rung) for one in trials]
         for future in begun:
             future.result()
             cost.update()
-
-
-def _score(
-    model: ModelRef, validation: Validation, checkpoint: Checkpoint | None = None
-) -> EvaluationReport:
-    """What a model makes of the validation split; the same model costs nothing again."""
-    policy = validation.policy
-    job = plan(model, validation.split_digest, validation.decoding, policy, probed=False)
-    found = evaluate(
-        model.name, job, validation.dataset, policy.own_terms, checkpoint, "validation"
-    )
-    return job.named(found)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @flow(name="tune", flow_run_name="accept-tuning-{release.repo}")

@@ -257,12 +257,15 @@ def _evaluations(outcomes: list[Outcome]) -> Evaluations:
 
 @task(task_run_name="choose-winner", **LOOKUP)
 def choose_winner(order: TuningOrder) -> tuple[Trial, int] | None:
-    """The winner and its rung, if the budget has room to train it once more; all states go."""
+    """The winner and its rung, to be trained once more; all states that were kept go.
+
+    None where the budget has no room for that, or nothing but the settings as they are won.
+    """
     trials = order.trials
     outcomes = trials.outcomes()
     forget_states(outcomes)
     winner = winner_of(outcomes, _evaluations(outcomes), order.job.policy)
-    if winner is None:
+    if winner is None or winner.trial == AS_NOW:
         return None
     before = [one for one in outcomes if one.rung != CONFIRMATION]
     pace = pace_of(before, order.job.space.epochs)

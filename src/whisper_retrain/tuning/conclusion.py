@@ -211,12 +211,11 @@ def _sentences(
     if winner is None:
         return [*said, "no trial ended with a model: there is nothing to propose"]
     if winner.trial == AS_NOW:
-        said.append("the settings as they are did best: there is nothing to change")
-    else:
-        said.append(
-            f"trial {winner.trial} did best, with {winner.epochs:g} epochs: WER "
-            f"{_wer(winner):.2%} on the validation split"
-        )
+        return [*said, "the settings as they are did best: there is nothing to change"]
+    said.append(
+        f"trial {winner.trial} did best, with {winner.epochs:g} epochs: WER {_wer(winner):.2%} on "
+        "the validation split"
+    )
     if change:
         low, high = (100 * end for end in (change.interval.low, change.interval.high))
         surely = "" if high < 0 else ", which is not told apart from them"
