@@ -7,6 +7,7 @@ from prefect import flow
 from flows.fine_tuning import fine_tuning, is_trained
 from flows.placement import placed
 from flows.stages import stage
+from flows.transcription import scored
 from tasks.candidates import (
     Challenger,
     Made,
@@ -17,7 +18,7 @@ from tasks.candidates import (
     find_start,
     publish_candidates_note,
 )
-from tasks.gating import evaluate, plan
+from tasks.gating import plan
 from whisper_retrain.config import CandidatesConfig, DecodingConfig, ReleaseConfig, TrainingConfig
 from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.records import (
@@ -165,5 +166,4 @@ def score_on(
     """What a model makes of the validation split; the same model costs nothing again."""
     policy, dataset = validation.policy, validation.dataset
     job = plan(model, validation.split_digest, validation.decoding, policy, probed=False)
-    found = evaluate(role, job, dataset, policy.own_terms, checkpoint, "validation")
-    return job.named(found)
+    return scored(role, job, dataset, policy, checkpoint, "validation")

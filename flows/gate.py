@@ -7,7 +7,8 @@ from functools import partial
 from prefect import flow
 
 from flows.stages import stage
-from tasks.gating import count_look, decide, evaluate, note_look, plan
+from flows.transcription import scored
+from tasks.gating import count_look, decide, note_look, plan
 from tasks.notes import publish_decision_note, publish_evaluation_note
 from tasks.stored import is_stored
 from tasks.training import describe_model
@@ -110,16 +111,16 @@ def is_scored(
 ) -> bool:
     """Whether every model has been scored on every test set: then the flow needs no GPU."""
 
-    def scored(model: ModelRef, on: DatasetRevision, probed: bool = True) -> bool:
+    def known(model: ModelRef, on: DatasetRevision, probed: bool = True) -> bool:
         return is_stored(plan(model, on, decoding, policy, probed=probed).record_key)
 
     # The challenger first: mostly it is new, and the champion's files stay where they are.
-    if not (scored(_challenger(run), dataset) and scored(run.base_model, dataset)):
+    if not (known(_challenger(run), dataset) and known(run.base_model, dataset)):
         return False
     champion = _champion(run, release, champion_revision)
-    return scored(champion, dataset) and (
+    return known(champion, dataset) and (
         general_speech is None
-        or all(scored(one, general_speech, False) for one in (_challenger(run), champion))
+        or all(known(one, general_speech, False) for one in (_challenger(run), champion))
     )
 
 
@@ -144,9 +145,9 @@ def _score(
     policy: GatePolicy,
     probed: bool = True,
 ) -> EvaluationReport:
-    """One model on one test set; its files are a checkpoint's, or those of a Hub revision.
+    """One model on one test set.
 
     Probes say the same on every test set: they are asked for on one.
     """
     job = plan(model, dataset, decoding, policy, probed=probed)
-    return job.named(evaluate(role, job, dataset, policy.own_terms, checkpoint))
+    return scored(role, job, dataset, policy, checkpoint)

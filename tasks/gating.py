@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from prefect import get_run_logger, task
@@ -11,17 +11,21 @@ from tasks.policies import GPU_TAG, LOOKUP, STAGE
 from tasks.services import audio_shards, cache_dir, hub, store
 from whisper_retrain import model_files
 from whisper_retrain.config import DecodingConfig, ReleaseConfig
-from whisper_retrain.data.manifest import load_manifest
+from whisper_retrain.data.manifest import Utterance, load_manifest
 from whisper_retrain.edges.clock import SystemClock
 from whisper_retrain.edges.store import write_record
 from whisper_retrain.evaluation.evaluate import evaluate_model
 from whisper_retrain.evaluation.jobs import (
     EvaluationJob,
+    TranscriptShardJob,
     find_report,
     load_evaluation,
     plan_evaluation,
 )
 from whisper_retrain.evaluation.lexicon import default_lexicon
+from whisper_retrain.evaluation.shards import ShardedTranscription, cut
+from whisper_retrain.evaluation.transcriber import Transcriber
+from whisper_retrain.evaluation.transformers_runtime import load_transcriber
 from whisper_retrain.gate.decision import DecisionJob, judge
 from whisper_retrain.gate.ledger import Standing
 from whisper_retrain.gate.measures import model_scores
@@ -79,17 +83,47 @@ def evaluate(
     if found := find_report(store(), job):
         logger.info("%s was scored before: nothing to transcribe", role)
     else:
-        utterances = load_manifest(store(), dataset, cache_dir())
         found = evaluate_model(
             job,
             model_folder(job.model, checkpoint),
             store(),
             audio_shards().audio,
-            [one for one in utterances if one.split == split],
+            _split_of(dataset, split),
             lambda done, total, note: logger.info("%s: %d of %d %s", role, done, total, note),
             lexicon=default_lexicon(own_terms),
         )
     return found
+
+
+@task(task_run_name="transcribe-shard-{shard.number}", **STAGE)
+def transcribe_shard(
+    shard: TranscriptShardJob,
+    dataset: DatasetRevision,
+    checkpoint: Checkpoint | None = None,
+    split: Split = "test",
+) -> str:
+    """Transcribe one shard of a split, unless it is stored; returns its key.
+
+    For a worker of a cluster, who keeps the model for the next shard.
+    """
+    if store().exists(shard.key):
+        return shard.key
+    job = shard.evaluation
+    folder = model_folder(job.model, checkpoint)
+    work: ShardedTranscription[Utterance] = ShardedTranscription(
+        job, folder, store(), audio_shards().audio, load=_kept_transcriber
+    )
+    work.shard(shard, cut(_split_of(dataset, split), job.shard_size)[shard.number])
+    return shard.key
+
+
+@lru_cache(maxsize=1)
+def _kept_transcriber(folder: Path, decoding: DecodingConfig, device: str) -> Transcriber:
+    return load_transcriber(folder, decoding, device)
+
+
+def _split_of(dataset: DatasetRevision, split: Split) -> list[Utterance]:
+    return [one for one in load_manifest(store(), dataset, cache_dir()) if one.split == split]
 
 
 def model_folder(model: ModelRef, checkpoint: Checkpoint | None) -> Path:

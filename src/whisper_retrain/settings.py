@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     shards: str = Field(
         default="threads:2",
         pattern=r"^(threads:[1-9]\d*|dask://[^\s/:]+:\d+)$",
-        description="Who builds the shards of a refresh: threads of its own, or a Dask cluster.",
+        description="Who works on shards: threads, at a refresh; or a Dask cluster, at a gate too.",
     )
     app_url: str | None = Field(
         default=None,

@@ -1,4 +1,4 @@
-"""Shards of a refresh on a Dask cluster: the same keys and retries, and a lost worker costs one."""
+"""Shards on a Dask cluster: the same keys, retries and texts, and a lost worker costs one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +18,21 @@ from prefect.settings import PREFECT_API_URL, PREFECT_LOCAL_STORAGE_PATH
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.shards import shard_runner
+from flows.transcription import transcribe
 from tasks.policies import STAGE
-from tests.fixtures.s3 import free_ports
+from tests.fixtures.chain import forget_clients
+from tests.fixtures.evaluation import tiny_whisper
+from tests.fixtures.s3 import S3Server, free_ports
+from tests.fixtures.training import store_dataset
+from whisper_retrain.config import DecodingConfig
+from whisper_retrain.data.manifest import load_manifest
+from whisper_retrain.data.shards import AudioShards
+from whisper_retrain.edges.store import S3Store
 from whisper_retrain.errors import InputError, StorageError
-from whisper_retrain.records import Job
+from whisper_retrain.evaluation.jobs import EvaluationJob, plan_evaluation
+from whisper_retrain.evaluation.shards import ShardedTranscription, TranscriptShard
+from whisper_retrain.model_files import upload_checkpoint
+from whisper_retrain.records import Job, ModelRef
 from whisper_retrain.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -125,3 +137,68 @@ def test_shards_over_dask_keep_their_keys_and_retries(cluster: str, tmp_path: Pa
     assert refresh(shard_runner(cluster)) == [0, 1, 2, 3]
     assert refresh(shard_runner("threads:2")) == [0, 1, 2, 3]
     assert tries(folder) == [1, 2, 2, 1], "found by their keys, by whomever"
+
+
+@pytest.fixture
+def own_store(
+    s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[S3Store]:
+    """A store and a cache that the environment names, for this process and for workers."""
+    store = s3_server.store("shards")
+    monkeypatch.setenv("WHISPER_RETRAIN_STORE", store.location)
+    monkeypatch.setenv("WHISPER_RETRAIN_CACHE_DIR", str(tmp_path / "cache"))
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    forget_clients()
+    yield store
+    forget_clients()
+
+
+def stored(store: S3Store, job: EvaluationJob) -> dict[str, TranscriptShard]:
+    """The shards of texts that are there."""
+    return {
+        key: TranscriptShard.model_validate_json(store.read(key))
+        for key in store.keys(job.transcripts)
+    }
+
+
+def kill_a_worker(cluster: str, store: S3Store, job: EvaluationJob) -> dict[str, TranscriptShard]:
+    """Once a shard is stored, end a worker's process while it works; returns what was stored."""
+    from distributed import Client
+
+    with Client(cluster.replace("dask:", "tcp:")) as client:
+        victim = next(iter(client.run(os.getpid).values()))
+        while not (before := stored(store, job)):
+            time.sleep(0.05)
+        os.kill(victim, signal.SIGKILL)
+    return before
+
+
+@pytest.mark.slow
+def test_texts_over_dask_are_those_of_one_process_and_a_lost_worker_costs_its_shard(
+    own_store: S3Store, cluster: str, tmp_path: Path
+) -> None:
+    dataset = store_dataset(own_store, tmp_path / "speech", train=0, validation=32)
+    folder = tiny_whisper(tmp_path / "tiny")
+    checkpoint = upload_checkpoint(own_store, "checkpoint", folder)
+    model = ModelRef(name="challenger", model_digest=checkpoint.model_digest)
+    decoding = DecodingConfig(batch_size=1, max_tokens_per_s=5)
+    job = plan_evaluation(model, "ab" * 32, decoding, probed=False)
+
+    early: dict[str, TranscriptShard] = {}
+    killer = threading.Thread(target=lambda: early.update(kill_a_worker(cluster, own_store, job)))
+    killer.start()
+    transcribe.with_options(task_runner=shard_runner(cluster))(
+        "challenger", job, dataset, checkpoint, "validation"
+    )
+    killer.join()
+    over_dask = stored(own_store, job)
+    assert len(over_dask) == 4
+    assert early.items() <= over_dask.items(), "a stored shard is not done again"
+
+    for key in over_dask:
+        own_store.delete(key)
+    utterances = [u for u in load_manifest(own_store, dataset, tmp_path) if u.split == "validation"]
+    audio = AudioShards(own_store, tmp_path / "audio", 2**30).audio
+    alone = ShardedTranscription(job, folder, own_store, audio, device="cpu").run(utterances)
+    assert [one.items for one in alone] == [over_dask[key].items for key in sorted(over_dask)]

@@ -10,6 +10,7 @@ whatever name, is never loaded.
 from __future__ import annotations
 
 from importlib.metadata import version as version_of
+from math import ceil
 from typing import Any, ClassVar
 
 from whisper_retrain.config import DecodingConfig
@@ -43,6 +44,32 @@ class TranscriptionJob(Job):
     """Of the DecodingConfig."""
     libraries: dict[str, str]
     """Name -> version of what decodes."""
+
+
+SHARD_BATCHES = 8
+"""Batches in a shard: what is lost when a transcription is cut off."""
+
+
+class TranscriptShardJob(Job):
+    """One shard of the texts: the unit that is stored, and that a worker of a cluster is given."""
+
+    stage: ClassVar[str] = "transcript"
+    version: ClassVar[str] = "v1"
+
+    evaluation: EvaluationJob
+    """What it is for; only its transcription is part of the key."""
+    number: int
+    """From 0, in the order of `evaluation.shards.cut`."""
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What the texts depend on."""
+        return {"transcription": self.evaluation.transcription.digest, "number": self.number}
+
+    @property
+    def key(self) -> str:
+        """Where its texts lie."""
+        return f"{self.evaluation.transcripts}shard-{self.number:05d}.json"
 
 
 class EvaluationJob(Job):
@@ -116,6 +143,16 @@ class EvaluationJob(Job):
     def transcripts(self) -> str:
         """Where the texts lie."""
         return f"{self.transcription.prefix}/"
+
+    @property
+    def shard_size(self) -> int:
+        """Utterances in a shard: whole batches, so that sharding changes no batch."""
+        return SHARD_BATCHES * self.decoding.batch_size
+
+    def shards(self, utterances: int) -> list[TranscriptShardJob]:
+        """The shards of a test set of so many utterances."""
+        count = ceil(utterances / self.shard_size)
+        return [TranscriptShardJob(evaluation=self, number=number) for number in range(count)]
 
     def named(self, report: EvaluationReport) -> EvaluationReport:
         """A report that was made under another role: with the name and place of this one."""

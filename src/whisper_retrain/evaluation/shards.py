@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic
 
+from whisper_retrain.config import DecodingConfig
 from whisper_retrain.edges.store import ObjectStore
-from whisper_retrain.evaluation.jobs import EvaluationJob
+from whisper_retrain.evaluation.jobs import EvaluationJob, TranscriptShardJob
 from whisper_retrain.evaluation.long_form import (
     DictatedText,
     DictatedTexts,
@@ -28,7 +29,6 @@ from whisper_retrain.evaluation.transformers_runtime import load_transcriber
 from whisper_retrain.evaluation.utterance import UtteranceT
 from whisper_retrain.records import ProbeResult, Record, canonical_json
 
-SHARD_BATCHES = 8
 SHORT_S = 8.0
 PROBE_SPEECH = 12
 """Utterances that the probes are made of: the first by id that last no longer than SHORT_S."""
@@ -83,17 +83,19 @@ class ShardedTranscription(Generic[UtteranceT]):
     audio: Callable[[UtteranceT], Audio]
     device: str = "auto"
     progress: Progress = lambda done, total, note: None
+    load: Callable[[Path, DecodingConfig, str], Transcriber] = load_transcriber
     _transcriber: Transcriber | None = field(default=None, init=False)
     _done: int = field(default=0, init=False)
     _total: int = field(default=0, init=False)
 
     def run(self, utterances: Sequence[UtteranceT]) -> list[TranscriptShard]:
         """All shards, from S3 where they are there already."""
-        ordered = by_length(utterances)
-        size = SHARD_BATCHES * self.job.decoding.batch_size
-        self._done, self._total = 0, len(ordered)
-        shards = [ordered[start : start + size] for start in range(0, len(ordered), size)]
-        return [self._shard(number, part) for number, part in enumerate(shards)]
+        self._done, self._total = 0, len(utterances)
+        parts = cut(utterances, self.job.shard_size)
+        return [
+            self.shard(one, part)
+            for one, part in zip(self.job.shards(len(utterances)), parts, strict=True)
+        ]
 
     def extras(self, utterances: Sequence[UtteranceT]) -> Extras:
         """Hallucination probes, and the seconds that single utterances take; from S3 if there."""
@@ -134,14 +136,15 @@ class ShardedTranscription(Generic[UtteranceT]):
         transcriber.transcribe([audio])
         return time.monotonic() - start
 
-    def _shard(self, number: int, utterances: Sequence[UtteranceT]) -> TranscriptShard:
-        key = f"{self.job.transcripts}shard-{number:05d}.json"
-        if stored := self.store.read_versioned(key):
+    def shard(self, shard: TranscriptShardJob, utterances: Sequence[UtteranceT]) -> TranscriptShard:
+        """One shard of those that `cut` makes, from S3 where it is there already."""
+        if stored := self.store.read_versioned(shard.key):
             self._report(len(utterances), "stored before")
             return TranscriptShard.model_validate_json(stored[0])
-        shard = self._transcribe(utterances)
-        self.store.write(key, canonical_json(shard.model_dump(mode="json")), "application/json")
-        return shard
+        made = self._transcribe(utterances)
+        data = canonical_json(made.model_dump(mode="json"))
+        self.store.write(shard.key, data, "application/json")
+        return made
 
     def _transcribe(self, utterances: Sequence[UtteranceT]) -> TranscriptShard:
         transcriber = self._load()
@@ -173,7 +176,7 @@ class ShardedTranscription(Generic[UtteranceT]):
     def _load(self) -> Transcriber:
         if self._transcriber is None:
             with heartbeat(lambda s: self._report(0, f"loading the model for {s:.0f} s")):
-                self._transcriber = load_transcriber(self.model_dir, self.job.decoding, self.device)
+                self._transcriber = self.load(self.model_dir, self.job.decoding, self.device)
         return self._transcriber
 
     def _report(self, more: int, note: str) -> None:
@@ -185,6 +188,12 @@ def _spread(utterances: Sequence[UtteranceT], count: int) -> Sequence[UtteranceT
     """Some utterances, from the shortest to the longest."""
     ordered = by_length(utterances)
     return ordered[:: max(1, len(ordered) // count)][:count]
+
+
+def cut(utterances: Sequence[UtteranceT], size: int) -> list[list[UtteranceT]]:
+    """Shards of so many utterances, the longest first; the last one may be smaller."""
+    ordered = by_length(utterances)
+    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
 
 def by_length(utterances: Sequence[UtteranceT]) -> list[UtteranceT]:
