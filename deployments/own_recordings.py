@@ -117,7 +117,7 @@ def _dataset(
         splits = splits.model_copy(update={"test_set": "grow"})
     how = "as before" if same else f"chosen for {len(texts)} recordings"
     console.print(
-        f"  splits     test: {splits.test_share:.0%} of the {WHAT[splits.disjoint]}, not in train"
+        f"  splits     test: {splits.share_tested:.0%} of the {WHAT[splits.disjoint]}, not in train"
         f" ({how}); validation: {splits.validation_share:.0%} of the other phrases",
         highlight=False,
         soft_wrap=True,

@@ -163,7 +163,7 @@ def test_a_manifest_gives_the_same_splits_again() -> None:
 
 def test_splits_and_digests_are_the_same_on_every_machine_and_in_every_version() -> None:
     """Golden values: a change here gives every user another test set, so bump the versions."""
-    found = curate(corpus(), config(), Before(), COUNT)
+    found = curate(corpus(), config(test_share=0.2), Before(), COUNT)
     assert reasons(u.split for u in found.utterances) == {"test": 2, "train": 50, "validation": 3}
     assert reasons(found.dropped.values()) == {
         "leakage-by-test-phrase": 14,
@@ -246,6 +246,27 @@ def test_another_policy_begins_another_test_set() -> None:
     other = config(salt="another")
     second = curate(corpus(), other, before(first, config()), COUNT)
     assert held_out_digest(second) != held_out_digest(first)
+
+
+@pytest.mark.parametrize("test_set", ["frozen", "grow"])
+@pytest.mark.parametrize("disjoint", ["speaker-and-phrase", "speaker", "phrase", "none"])
+def test_a_dataset_that_began_under_the_earlier_default_keeps_its_splits(
+    disjoint: str, test_set: str
+) -> None:
+    """Its policy names no share: 20 % then, 30 % for a dataset that begins now."""
+    earlier = config(disjoint=disjoint, test_set=test_set, test_share=0.2)
+    now = config(disjoint=disjoint, test_set=test_set)
+    first = curate(corpus(), earlier, Before(), COUNT)
+    second = curate(corpus(), now, before(first, earlier), COUNT)
+    assert second.utterances == first.utterances
+    late = [recording(9_000 + n, f"s{n % 15}", f"This is phrase {n}.") for n in range(40)]
+    utterances = {u.id: u for u in second.utterances}
+    third = curate(
+        [*corpus(), *late], now, Before(utterances, second.cuts, second.test_policy), COUNT
+    )
+    began = {u.id: u.split for u in first.utterances}
+    assert {u.id: u.split for u in third.utterances if u.id in began} == began
+    assert curate(corpus(), now, Before(), COUNT).utterances != first.utterances
 
 
 def test_of_equal_recordings_the_one_that_was_taken_first_stays() -> None:

@@ -32,7 +32,7 @@ def dictations(speakers: int, each: int, words: int = 10) -> list[ListedText]:
 
 
 def test_a_large_dataset_is_split_by_speaker_and_phrase() -> None:
-    assert propose_splits(texts(20, 50), MIN_WORDS) == SplitPolicy()
+    assert propose_splits(texts(20, 50), MIN_WORDS) == SplitPolicy(test_share=0.2)
 
 
 def test_dictations_that_share_no_phrase_are_split_by_speaker_and_nothing_is_dropped() -> None:
@@ -51,7 +51,7 @@ def test_one_speaker_or_none_known_is_split_by_phrase(speakers: int) -> None:
 
 def test_a_small_dataset_gives_a_larger_share_and_is_large_enough_with_it() -> None:
     said = texts(0, 80)
-    assert look_ahead(said, SplitPolicy(disjoint="phrase")).test_words < MIN_WORDS
+    assert look_ahead(said, SplitPolicy(disjoint="phrase", test_share=0.2)).test_words < MIN_WORDS
     chosen = propose_splits(said, MIN_WORDS)
     assert chosen.test_share > 0.2
     assert look_ahead(said, chosen).test_words >= RESERVE * MIN_WORDS

@@ -116,11 +116,16 @@ def test_splits_do_not_depend_on_the_order(
 @pytest.mark.parametrize("salt", ["whisper-retrain", "a", "b", "c"])
 def test_the_real_structure_lands_where_it_was_measured(salt: str) -> None:
     """20 % x 20 % of the real dataset, measured: test 255, train 4,287, dropped 2,119."""
-    found = assign_splits(real_structure(), SplitPolicy(salt=salt))
+    found = assign_splits(real_structure(), SplitPolicy(salt=salt, test_share=0.2))
     sizes = Counter(found.splits.values())
     assert sizes["test"] == pytest.approx(255, rel=0.15)
     assert sizes["train"] + sizes["validation"] == pytest.approx(4_287, rel=0.03)
     assert len(found.dropped) == pytest.approx(2_119, rel=0.05)
+
+
+def test_a_dataset_that_begins_now_tests_on_thirty_percent() -> None:
+    now = assign_splits(real_structure(), SplitPolicy())
+    assert now == assign_splits(real_structure(), SplitPolicy(test_share=0.3))
 
 
 @pytest.mark.parametrize(

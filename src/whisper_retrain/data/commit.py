@@ -35,7 +35,6 @@ from whisper_retrain.data.plan import (
 )
 from whisper_retrain.data.recordings import Recording, from_parquet, in_order, to_parquet
 from whisper_retrain.data.review import ReviewFile, parse_review
-from whisper_retrain.data.splits import digest_of_test_policy
 from whisper_retrain.data.validation import Quarantined, label_id_counter
 from whisper_retrain.edges.store import ObjectStore
 from whisper_retrain.errors import ConflictError, InputError
@@ -189,7 +188,7 @@ def _describe(
         hours_ever=round(new_hours + (previous.hours_ever if previous else 0.0), 6),
         split_state=SplitState(
             cuts=curated.cuts,
-            test_policy=digest_of_test_policy(plan.config.splits),
+            test_policy=curated.test_policy,
             shards=ShardJob.version,
         ),
         leakage=curated.leakage,

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from whisper_retrain.config import DatasetConfig
+from whisper_retrain.config import DatasetConfig, SplitPolicy
 from whisper_retrain.data.manifest import Utterance
 from whisper_retrain.data.recordings import Recording
 from whisper_retrain.data.review import ReviewFile
@@ -19,6 +19,7 @@ from whisper_retrain.data.splits import (
     Assignment,
     Placed,
     Side,
+    as_begun,
     assign_splits,
     digest_of_test_policy,
     leakage_matrix,
@@ -61,6 +62,8 @@ class Curated:
     """Id -> why no split could take it."""
     cuts: dict[str, str]
     """Kind -> where the test side ends."""
+    test_policy: str
+    """Digest of the settings that the test set depends on."""
     leakage: dict[str, dict[str, int]]
     """Kind -> pair of splits -> how many they share."""
     notices: list[str]
@@ -75,7 +78,7 @@ def curate(
     review: ReviewFile | None = None,
 ) -> Curated:
     """Validate, find duplicates, hold the test set, split, and drop what would leak."""
-    policy, review = config.splits, review or ReviewFile()
+    policy, review = as_begun(config.splits, before.test_policy), review or ReviewFile()
     if before.test_policy != digest_of_test_policy(policy):
         before = Before()
     frozen, notices = _frozen(before, review) if policy.test_set == "frozen" else ({}, [])
@@ -93,7 +96,7 @@ def curate(
     fresh, held = _without_frozen(rows, frozen)
     candidates, quarantined = _validated(fresh, config, count, review)
     kept, duplicates = _without_duplicates(candidates, frozen, before)
-    assignment = _assign(kept, config, before, frozen)
+    assignment = _assign(kept, policy, before, frozen)
     utterances = [
         replace(u, split=assignment.splits[u.id]) for u in kept if u.id in assignment.splits
     ]
@@ -104,6 +107,7 @@ def curate(
         quarantined=[*quarantined, *duplicates],
         dropped=assignment.dropped,
         cuts=assignment.cuts,
+        test_policy=digest_of_test_policy(policy),
         leakage=leakage_matrix(map(placed, utterances), {u.id: u.split for u in utterances}),
         notices=[
             *notices,
@@ -275,7 +279,7 @@ def _faulty(u: Utterance, reason: str, figure: str, bound: str) -> Quarantined:
 
 def _assign(
     utterances: Sequence[Utterance],
-    config: DatasetConfig,
+    policy: SplitPolicy,
     before: Before,
     frozen: Mapping[str, Utterance],
 ) -> Assignment:
@@ -284,7 +288,7 @@ def _assign(
     }
     # A corrected reference of the test set may have become a phrase that train has.
     sides.update({u.phrase: "test" for u in frozen.values()})
-    found = assign_splits([placed(u) for u in utterances], config.splits, before.cuts, sides)
+    found = assign_splits([placed(u) for u in utterances], policy, before.cuts, sides)
     if not frozen:
         return found
     late = {key for key, split in found.splits.items() if split in HELD_OUT}

@@ -67,7 +67,7 @@ class Outlook:
             round(self.known_phrases, 1),
             round(self.known_speakers, 1),
             round(dropped, 1),
-            self.policy.test_share,
+            self.policy.share_tested,
         )
 
 

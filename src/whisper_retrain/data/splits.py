@@ -20,6 +20,8 @@ TEST, VALIDATION, TRAIN, VAULT = "test", "validation", "train", "vault"
 Side = Literal["test", "train"]
 Cuts = Mapping[str, str]
 NOTHING_BEFORE = ""
+EARLIER_TEST_SHARE = 0.2
+"""The default under which older datasets began; they keep it, with their test sets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,19 @@ class Assignment:
 
 def digest_of_test_policy(policy: SplitPolicy) -> str:
     """Digest of what the test set depends on; with another, a new test set begins."""
-    names = {"disjoint", "test_share", "test_speakers", "vault_share", "salt"}
-    return digest_of(policy.model_dump(mode="json", include=names))
+    names = {"disjoint", "test_speakers", "vault_share", "salt"}
+    values = policy.model_dump(mode="json", include=names)
+    return digest_of(values | {"test_share": policy.share_tested})
+
+
+def as_begun(policy: SplitPolicy, before: str) -> SplitPolicy:
+    """The policy with the test share that a dataset began with, where the policy names none.
+
+    `before`: digest of the test policy of an earlier revision.
+    """
+    earlier = policy.model_copy(update={"test_share": EARLIER_TEST_SHARE})
+    began_so = policy.test_share is None and digest_of_test_policy(earlier) == before
+    return earlier if began_so else policy
 
 
 def place(salt: str, kind: str, value: str) -> str:
@@ -140,7 +153,7 @@ def _sides(
     if policy.test_speakers:
         return {speaker(u)}
     return {
-        "test" if _share_of(policy.salt, "audio", u.audio_sha256) < policy.test_share else "train"
+        "test" if _share_of(policy.salt, "audio", u.audio_sha256) < policy.share_tested else "train"
     }
 
 
@@ -151,7 +164,7 @@ def _speaker_sides(
         named = set(policy.test_speakers)
         return lambda u: "test" if u.speaker in named else "train"
     speakers = Counter(u.speaker for u in utterances if u.speaker is not None)
-    cut = _cut(cuts, "speaker", speakers, policy.salt, policy.test_share)
+    cut = _cut(cuts, "speaker", speakers, policy.salt, policy.share_tested)
     return lambda u: (
         "test"
         if u.speaker is not None and place(policy.salt, "speaker", u.speaker) <= cut
@@ -166,7 +179,7 @@ def _phrase_sides(
     known: Mapping[str, Side],
 ) -> SideOf:
     cut = _cut(
-        cuts, "phrase", Counter(u.phrase for u in utterances), policy.salt, policy.test_share
+        cuts, "phrase", Counter(u.phrase for u in utterances), policy.salt, policy.share_tested
     )
     own = {**_phrases_of_one_side(utterances, policy), **known}
     return lambda u: (
