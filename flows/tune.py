@@ -94,7 +94,7 @@ def tune(
     for rung in range(1, len(space.epochs)):
         _together(order, choose_survivors(order, rung), rung, cost)
     if winner := choose_winner(order):
-        trial(order, *winner, confirming=True)
+        trial(order, *winner, order.job.training.seed + 1)
         cost.update()
     proposal = conclude_tuning(order)
     publish_tuning_note(proposal)
@@ -102,22 +102,21 @@ def tune(
     return Completed(name=name, message="; ".join(proposal.sentences))
 
 
-@flow(name="trial", flow_run_name="trial-{one.number}-rung-{rung}")
+@flow(name="trial", flow_run_name="trial-{one.number}-rung-{rung}-seed-{seed}")
 @stage("trial")
-def trial(order: TuningOrder, one: Trial, rung: int, confirming: bool = False) -> Outcome:
+def trial(order: TuningOrder, one: Trial, rung: int, seed: int) -> Outcome:
     """Train a point for the epochs of a rung, and transcribe the validation split.
 
     Args:
         order: The tuning.
         one: What is tried.
         rung: For how long it trains.
-        confirming: Whether it is the winner once more, with another seed.
+        seed: Of its training; another one than the tuning's confirms the winner.
     """
-    kept_as = CONFIRMATION if confirming else rung
-    epochs, job = order.job.space.epochs, order.job
-    config = rung_settings(job.settings(one), epochs, rung, keep_trunk=not confirming)
-    if confirming:
-        config = config.model_copy(update={"seed": config.seed + 1})
+    job, epochs = order.job, order.job.space.epochs
+    kept_as = rung if seed == job.training.seed else CONFIRMATION
+    settings = job.settings(one).model_copy(update={"seed": seed})
+    config = rung_settings(settings, epochs, rung, keep_trunk=kept_as != CONFIRMATION)
     if found := find_outcome(order, one, kept_as, epochs[rung]):
         return found
     base, began = job.base_model, time.monotonic()
@@ -134,16 +133,17 @@ def trial(order: TuningOrder, one: Trial, rung: int, confirming: bool = False) -
 
 def _together(order: TuningOrder, trials: Sequence[Trial], rung: int, cost: TuningCostNote) -> None:
     """Trials of one rung, as many at once as there are GPUs."""
+    seed = order.job.training.seed
     if slots() == 1 or len(trials) < 2:
         # In this very thread, so that a cancellation reaches the training at once.
         for one in trials:
-            trial(order, one, rung)
+            trial(order, one, rung, seed)
             cost.update()
         return
     pool = ThreadPoolExecutor(max_workers=slots())
     try:
         # Each in a copy of this run's context, so that it is a child of it.
-        begun = [pool.submit(copy_context().run, trial, order, one, rung) for one in trials]
+        begun = [pool.submit(copy_context().run, trial, order, one, rung, seed) for one in trials]
         for future in begun:
             future.result()
             cost.update()

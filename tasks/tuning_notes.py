@@ -58,6 +58,7 @@ def tuning_table(proposal: Proposal) -> list[dict[str, str]]:
     )
     rows = []
     for one in order:
+        named = "winner" if one.number == proposal.winner else one.origin
         settings_text = {n: f"{v}" for n, v in one.point.items() if n != "rate"}
         wers = {
             f"WER at {epochs:g} epochs": percent_text(one.wers[rung])
@@ -66,11 +67,11 @@ def tuning_table(proposal: Proposal) -> list[dict[str, str]]:
             for rung, epochs in enumerate(proposal.epochs)
         }
         rows.append(
-            {"trial": f"{one.number}" + (" (winner)" if one.number == proposal.winner else "")}
+            {"trial": f"{one.number} ({named})"}
             | {"learning rate": f"{one.learning_rate:.3g}"}
             | settings_text
             | wers
             | {"medical WER": percent_text(one.medical_wer) if one.medical_wer is not None else ""}
-            | {"compute-seconds": f"{one.cost_s:.0f}", "chosen by": one.origin}
+            | {"compute-seconds": f"{one.cost_s:.0f}"}
         )
     return rows

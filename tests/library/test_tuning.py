@@ -391,6 +391,15 @@ def test_nothing_is_proposed_where_the_settings_as_they_are_did_best(job: Tuning
     assert (made.winner, made.settings) == (0, {})
 
 
+def test_nor_where_the_best_of_equals_is_only_cheaper(job: TuningJob) -> None:
+    equal = [outcome(0, 0, heard(2)), outcome(1, 0, heard(2), whole_s=1.0)]
+    evaluations = {(0, 0): heard(2), (1, 0): heard(2)}
+    trials = [trial(0), trial(1)]
+    made = concluded(job, "demo/mine", trials, equal, evaluations, TuningBudget(), 1.0, NOW)
+    assert (made.winner, made.settings) == (1, {})
+    assert any("nothing to change" in sentence for sentence in made.sentences)
+
+
 def test_accepted_settings_take_the_place_of_a_retrainings_own(job: TuningJob) -> None:
     made = proposal(job)
     night = TRAINING.model_copy(update={"max_steps": 60, "seed": 9})

@@ -135,7 +135,8 @@ def concluded(
     winner = winner_of(outcomes, evaluations, job.policy)
     change = change_of(winner, outcomes, evaluations, job.policy) if winner else None
     confirmation = _confirmation(winner, outcomes)
-    settings = _settings(job, trials, winner)
+    no_better = change is not None and change.difference >= 0
+    settings = {} if no_better else _settings(job, trials, winner)
     return Proposal(
         tuning=job.digest,
         release_repo=release_repo,
@@ -219,6 +220,7 @@ def _sentences(
     if change:
         low, high = (100 * end for end in (change.interval.low, change.interval.high))
         surely = "" if high < 0 else ", which is not told apart from them"
+        surely = ": nothing to change" if change.difference >= 0 else surely
         said.append(
             f"against the settings as they are, at {change.epochs:g} epochs each: "
             f"{100 * change.difference:+.2f} points (90 % interval {low:+.2f} to {high:+.2f})"
