@@ -138,7 +138,7 @@ def main() -> None:
     (cache / "s3").mkdir(parents=True, exist_ok=True)
     with running_s3(cache / "s3", keep=True) as server:
         world = real_world(cache, server, demo_training(), validation_share=0.06)
-        general = world.test_set(spoken(cache, "everyday", everyday(), world.say))
+        general = world.test_set(spoken(cache, "everyday", everyday(), world.say), is_guard=True)
         found = {
             seed: two_drops(_seeded(world, seed), general, cache, seed) for seed in arguments.seeds
         }

@@ -91,7 +91,7 @@ def _speech(world: World, folder: Path, short: bool) -> Speech:
         choosing, judging = (), choosing + judging
     heard = {"everyday": everyday(), "choosing": choosing, "judging": judging}
     sets = {
-        name: world.test_set(spoken(folder, name, readings, world.say))
+        name: world.test_set(spoken(folder, name, readings, world.say), name == "everyday")
         for name, readings in heard.items()
         if readings
     }

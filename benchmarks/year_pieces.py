@@ -27,6 +27,7 @@ from whisper_retrain.config import (
     DecodingConfig,
     SplitPolicy,
     TrainingConfig,
+    guard_of,
     only_test,
 )
 from whisper_retrain.data.latest import enough_new
@@ -105,8 +106,10 @@ class Made:
 
     @property
     def cold_s(self) -> float:
-        """Seconds of the one cold training that costs are told in."""
-        return next(one.seconds for one in self.models if one.name.endswith("cold"))
+        """Seconds of the one cold training that costs are told in; else of the first training."""
+        trained = [(one, one.run) for one in self.models if one.run]
+        cold = [one for one, run in trained if run.started_from is None]
+        return (cold or [one for one, _ in trained])[0].seconds
 
 
 Train = Callable[[TrainingJob, Path, Path], TrainingRun]
@@ -169,12 +172,12 @@ class World:
         source = DatasetSource(kind="folder", location=str(place), columns=COLUMNS)
         return DatasetConfig(sources=(source,), splits=splits)
 
-    def test_set(self, folder: Path) -> DatasetRevision:
-        """Recordings that are a test set and nothing else."""
+    def test_set(self, folder: Path, is_guard: bool = False) -> DatasetRevision:
+        """Recordings that are a test set; for a guard, without the voices that flows set aside."""
         source = DatasetSource(
             name=folder.name.rsplit("-", 1)[0], kind="folder", location=str(folder), columns=COLUMNS
         )
-        return refresh_dataset(only_test(source), self.store)
+        return refresh_dataset((guard_of if is_guard else only_test)(source), self.store)
 
     def evaluation(
         self, model: Model, dataset: DatasetRevision, split: Split = "test", probed: bool = False
@@ -237,8 +240,12 @@ class World:
             if one.parts
         }
         entries = {
-            one.name: Entry(one, self.evaluation(models[one.name], dataset, "validation"), seconds)
-            for one, seconds in ((c, self._seconds_of(c, models)) for c in planned)
+            one.name: Entry(
+                one,
+                self.evaluation(models[one.name], dataset, "validation"),
+                self._seconds_of(one, models),
+            )
+            for one in planned
         }
         before = self.evaluation(champion, dataset, "validation") if has_champion else None
         choice = choose(entries, before, self.policy)

@@ -256,6 +256,7 @@ def test_a_short_year_is_judged_by_the_gate_and_a_second_run_makes_nothing_again
     assert {"harmful_promotions", "promotions", "cost_ratio", "months_to_new_term"} <= {*found}
     assert found["months_to_new_term"] is None
     assert found["cost_ratio"] > 1
+    assert february.asked[DEFAULT].cold_s == year.models["02-default-cold"].seconds
     lines = wer_by_month(world, speech, year)
     assert table(year, lines).count("\n") == 4
     assert draw(year, lines).count("<polyline") == len(POLICIES)
