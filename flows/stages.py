@@ -29,7 +29,10 @@ def stage(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             except PrefectException:
                 raise
             except WhisperRetrainError as error:
-                raise error.during(name) from error
+                told = error.during(name)
+                if told is error:  # its own cause it can't be: nothing could pickle it
+                    raise
+                raise told from error
             except Exception as error:
                 unexpected = PermanentError("an error that nobody expected", got=repr(error))
                 raise unexpected.during(name) from error

@@ -23,7 +23,11 @@ from whisper_retrain.config import (
 )
 from whisper_retrain.data.plan import PlanJob, RefreshPlan, ShardJob
 from whisper_retrain.errors import InputError, StorageError
-from whisper_retrain.evaluation.jobs import TranscriptionJob, plan_evaluation
+from whisper_retrain.evaluation.jobs import (
+    TranscriptionJob,
+    TranscriptShardJob,
+    plan_evaluation,
+)
 from whisper_retrain.gate.decision import DecisionJob
 from whisper_retrain.gate.ledger import Standing
 from whisper_retrain.gate.policy import GatePolicy
@@ -40,6 +44,7 @@ SOURCE = DatasetSource(location="demo/speech")
 CONFIG = DatasetConfig(sources=(SOURCE,))
 MODEL = ModelRef(name="base", model_digest="ab" * 32)
 REPORTS = Pair(champion=EVIDENCE.champion, challenger=EVIDENCE.challenger)
+EVALUATION = plan_evaluation(MODEL, EVIDENCE.dataset, DecodingConfig())
 
 JOBS: tuple[Job, ...] = (
     PlanJob(config=CONFIG, sources=EVIDENCE.dataset.sources, previous=EVIDENCE.dataset),
@@ -56,13 +61,14 @@ JOBS: tuple[Job, ...] = (
     ),
     ModelJob(name="base", repo="demo/tiny", revision="ab" * 20),
     TrainingJob(dataset=EVIDENCE.dataset, base_model=MODEL, config=TrainingConfig()),
-    plan_evaluation(MODEL, EVIDENCE.dataset, DecodingConfig()),
+    EVALUATION,
     DecisionJob(
         reports=REPORTS, baseline=None, guard=None, policy=GatePolicy(), looks=Standing(),
         first_champion=True,
     ),
     ReleaseJob(evidence=EVIDENCE, release=ReleaseConfig(repo="demo/a")),
     MergeJob(parts=(MergePart(model=MODEL, share=1.0),)),
+    TranscriptShardJob(evaluation=EVALUATION, number=0),
 )  # fmt: skip
 
 

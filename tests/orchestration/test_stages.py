@@ -64,6 +64,7 @@ def test_an_error_names_the_innermost_stage_and_what_to_do(
     with pytest.raises(expected) as raised:
         failing(error)
     assert str(raised.value) == told
+    assert raised.value.__cause__ is error, "Dask pickles causes too: no error is its own"
     again = pickle.loads(pickle.dumps(raised.value)).during("retrain")
     assert str(again) == told, "also after it has come from another process"
 
