@@ -7,12 +7,13 @@ inconclusive.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from whisper_retrain.gate.statistics import Paired, compare
+from benchmarks.gate_better import finds_better
+from whisper_retrain.gate.statistics import Paired
 
 NOMINAL = 0.05
 REPLICATES = 600
@@ -85,6 +86,5 @@ def called_better(shape: Shape, rng: np.random.Generator) -> bool:
     pairs = Paired(sides[0], sides[1], words.astype(np.float64))
     if pairs.difference >= 0:
         return False
-    views: dict[str, Sequence[int]] = {"speaker": speaker.tolist(), "phrase": phrase.tolist()}
-    found = compare(pairs, views, alpha=NOMINAL, replicates=REPLICATES)
-    return bool(found.interval.high < 0)
+    views: dict[str, Sequence[Hashable]] = {"speaker": speaker.tolist(), "phrase": phrase.tolist()}
+    return finds_better(pairs, views, alpha=NOMINAL, replicates=REPLICATES)

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import gate_calibration, gate_counts
+from benchmarks import gate_better, gate_calibration, gate_counts
+from benchmarks.gate_better import finds_better
 from benchmarks.gate_calibration import SHAPES, Shape, called_better
 from benchmarks.gate_counts import UNEVEN, Heard, Plan, TestSet, contest
 from benchmarks.gate_texts import judged_texts
@@ -36,7 +37,7 @@ from whisper_retrain.gate.decision import DecisionJob
 from whisper_retrain.gate.ledger import Standing, share_of_look
 from whisper_retrain.gate.measures import bounded
 from whisper_retrain.gate.policy import GatePolicy
-from whisper_retrain.gate.statistics import Paired, compare
+from whisper_retrain.gate.statistics import Paired
 from whisper_retrain.records import digest_of
 
 CHOOSE, REPORT = 1, 2
@@ -181,7 +182,7 @@ def _is_better(
     if pairs.difference > -POLICY.min_improvement or not alpha:
         return False
     views = {"speaker": world.speaker[part].tolist(), "phrase": world.phrase[part].tolist()}
-    return compare(pairs, views, alpha=alpha, replicates=POLICY.replicates).interval.high < 0
+    return finds_better(pairs, views, alpha=alpha, replicates=POLICY.replicates)
 
 
 def _errors(world: TestSet, heard: Heard) -> Any:
@@ -219,7 +220,7 @@ ASKED: dict[str, Callable[[Any, np.random.Generator], dict[str, bool]]] = {
 
 def code_digest() -> str:
     """Of all that a simulated decision depends on; a changed rule raises the decision's version."""
-    tests = (statistics, paired, ledger, slices, worst, gate_counts, gate_calibration)
+    tests = (statistics, paired, ledger, slices, worst, gate_counts, gate_calibration, gate_better)
     texts = {one.__name__: Path(one.__file__ or "").read_text() for one in tests}
     return digest_of([texts, POLICY.digest, DecisionJob.version])
 
