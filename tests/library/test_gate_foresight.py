@@ -88,14 +88,14 @@ def test_what_a_test_set_can_find_is_foretold_as_it_is_simulated() -> None:
     large, small = (
         smallest_change(lay(*size), GatePolicy()) for size in ((1019, 124, 105), (255, 25, 140))
     )
-    assert large == pytest.approx(0.011, abs=0.001)
-    assert small == pytest.approx(0.019, abs=0.002)
+    assert large == pytest.approx(0.012, abs=0.001)
+    assert small == pytest.approx(0.021, abs=0.002)
 
 
 def test_later_looks_find_less_and_the_report_says_so() -> None:
     said = finds(lay(1019, 124, 105), GatePolicy())
-    assert said.startswith("The test set can find a change of 1.1 points of WER with 80 %")
-    assert "1.6 points at each later one" in said
+    assert said.startswith("The test set can find a change of 1.2 points of WER with 80 %")
+    assert "1.5 points at each later one" in said
 
 
 def test_without_speakers_nothing_can_be_found() -> None:

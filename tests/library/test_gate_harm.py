@@ -133,6 +133,7 @@ def test_the_clearest_utterances_come_first() -> None:
 def test_guards_that_protect_people_share_a_years_error() -> None:
     looks = [Standing(looks=n, charged=n).guard_share(52) for n in range(52)]
     assert sum(looks) == pytest.approx(1)
+    assert looks[0] == pytest.approx(0.4)
     unharmed = Standing(looks=20, charged=0)
     assert unharmed.guard_share(52) == looks[0], "looks that found nothing better spent nothing"
     assert Standing(looks=20).guard_share(52) == looks[20]

@@ -29,8 +29,8 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 def test_a_years_looks_share_its_alpha() -> None:
     shares = [alpha_of_look(look, 0.05, 52) for look in range(1, 53)]
     assert sum(shares) == pytest.approx(0.05)
-    assert shares[0] == pytest.approx(0.02)
-    assert shares[1:] == pytest.approx([0.03 / 51] * 51)
+    assert shares[0] == pytest.approx(0.01)
+    assert shares[1:] == pytest.approx([0.04 / 51] * 51)
     assert alpha_of_look(53, 0.05, 52) == 0.0
     assert alpha_of_look(1, 0.05, 1) == 0.05, "one look may spend all of it"
 
@@ -38,8 +38,8 @@ def test_a_years_looks_share_its_alpha() -> None:
 def test_data_that_no_look_has_seen_earns_of_what_the_year_has_left() -> None:
     frozen = share_of_look(10, 52, spent=0.5, unseen=0.0)
     assert frozen == pytest.approx(0.5 / 42)
-    assert share_of_look(10, 52, spent=0.5, unseen=0.5) == pytest.approx(0.5 * 0.4 * 0.5)
-    assert share_of_look(10, 52, spent=0.5, unseen=1.0) == pytest.approx(0.5 * 0.4)
+    assert share_of_look(10, 52, spent=0.5, unseen=0.5) == pytest.approx(0.5 * 0.2 * 0.5)
+    assert share_of_look(10, 52, spent=0.5, unseen=1.0) == pytest.approx(0.5 * 0.2)
     assert share_of_look(10, 52, spent=1.0, unseen=1.0) == 0.0
     with pytest.raises(InputError, match="below 0"):
         share_of_look(-1, 52)
@@ -68,11 +68,11 @@ def test_a_test_set_that_changes_a_little_is_looked_at_again(s3_store: S3Store) 
         assert standing.share is not None
         return standing.share
 
-    assert share("b", recordings(0, 100)) == pytest.approx(0.4)
-    assert share("c", recordings(0, 101)) == pytest.approx(0.6 / 51)
-    assert share("d", recordings(1, 100)) == pytest.approx(0.6 / 51), "nothing here is new"
-    left = 0.6 - 2 * 0.6 / 51
-    assert share("e", recordings(0, 202)) == pytest.approx(left * 0.4 * 0.5), "half of it is new"
+    assert share("b", recordings(0, 100)) == pytest.approx(0.2)
+    assert share("c", recordings(0, 101)) == pytest.approx(0.8 / 51)
+    assert share("d", recordings(1, 100)) == pytest.approx(0.8 / 51), "nothing here is new"
+    left = 0.8 - 2 * 0.8 / 51
+    assert share("e", recordings(0, 202)) == pytest.approx(left * 0.2 * 0.5), "half of it is new"
 
 
 def test_no_year_spends_more_than_it_has_however_new_the_data(s3_store: S3Store) -> None:

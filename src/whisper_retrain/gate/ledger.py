@@ -1,10 +1,10 @@
 """How much of a year's alpha a look at a test set may spend; pure.
 
 A look is one comparison of two models on a test set. A test that is right 95 % of the time errs
-once in 20 looks, and a weekly gate looks 52 times a year. So a year's alpha is shared out: 40 % of
+once in 20 looks, and a weekly gate looks 52 times a year. So a year's alpha is shared out: 20 % of
 it to the first look, where a fresh test set should decide, and what is left in equal parts to the
 looks that are still planned. Data that no look has seen earns more: a test set that is new by half
-gets half of what a new one would get, 20 % of what the year has left. No look spends more than the
+gets half of what a new one would get, 10 % of what the year has left. No look spends more than the
 year has left, so that by Bonferroni the probability of any false promotion in a year is at most
 alpha, however the looks depend on one another. Looks are counted in history/looks.
 """
@@ -14,9 +14,12 @@ from __future__ import annotations
 from whisper_retrain.errors import InputError
 from whisper_retrain.records import Counts, Pair, Record
 
-FIRST_SHARE = 0.4
+FIRST_SHARE = 0.2
 """Of what the year has left, for a look at data that nobody has seen; chosen by simulated years
 (docs/gate.md)."""
+GUARDS_FIRST_SHARE = 0.4
+"""Of the guards' error of a year, for the first look that finds a challenger better: such looks are
+few, and the first is likely the one that promotes."""
 
 
 class Standing(Record):
@@ -39,7 +42,8 @@ class Standing(Record):
 
         Only looks that found a challenger better spend of it: no other could promote one.
         """
-        return share_of_look(self.looks if self.charged is None else self.charged, planned)
+        charged = self.looks if self.charged is None else self.charged
+        return share_of_look(charged, planned, first=GUARDS_FIRST_SHARE)
 
 
 def worth_a_look(validation: Pair[Counts]) -> bool:
@@ -51,12 +55,18 @@ def worth_a_look(validation: Pair[Counts]) -> bool:
 
 
 def share_of_look(
-    looks: int, planned: int, *, spent: float | None = None, unseen: float | None = None
+    looks: int,
+    planned: int,
+    *,
+    spent: float | None = None,
+    unseen: float | None = None,
+    first: float = FIRST_SHARE,
 ) -> float:
     """The share of a year's alpha that the next look spends, 0 to 1; 0 when it is used up.
 
     `looks` earlier ones in the year have spent the share `spent`, and `unseen` is the share of the
     test set's words that none of them saw. Without both the test set is one that never changed.
+    `first` goes to the first look of all.
     """
     if looks < 0:
         raise InputError(
@@ -66,8 +76,8 @@ def share_of_look(
     if looks >= planned:
         return 0.0
     fresh = float(looks == 0) if unseen is None else unseen
-    left = 1 - (_spent_before(looks, planned) if spent is None else spent)
-    return max(0.0, left) * max(FIRST_SHARE * fresh, 1 / (planned - looks))
+    left = 1 - (_spent_before(looks, planned, first) if spent is None else spent)
+    return max(0.0, left) * max(first * fresh, 1 / (planned - looks))
 
 
 def alpha_of_look(look: int, alpha: float, planned: int) -> float:
@@ -75,9 +85,9 @@ def alpha_of_look(look: int, alpha: float, planned: int) -> float:
     return alpha * share_of_look(look - 1, planned)
 
 
-def _spent_before(looks: int, planned: int) -> float:
+def _spent_before(looks: int, planned: int, first: float) -> float:
     """What so many looks at a test set that never changed have spent, as a share."""
     if not looks:
         return 0.0
-    first = max(FIRST_SHARE, 1 / planned)
+    first = max(first, 1 / planned)
     return first + (1 - first) * (looks - 1) / (planned - 1)
