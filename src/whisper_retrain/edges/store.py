@@ -27,6 +27,8 @@ from whisper_retrain.whole import whole_file
 RecordT = TypeVar("RecordT", bound=Record)
 
 CHUNK_BYTES = 1 << 20
+SWAPS = 5
+"""Tries to put a record in the place of what somebody else keeps changing."""
 
 
 class ObjectStore(Protocol):
@@ -55,6 +57,24 @@ def read_record(store: ObjectStore, key: str, kind: type[RecordT]) -> RecordT | 
 def write_record(store: ObjectStore, key: str, record: Record) -> Artifact:
     """Write a record; call it last, when everything it names is stored."""
     return store.write(key, record.model_dump_json(indent=1).encode(), "application/json")
+
+
+def swap_record(store: ObjectStore, key: str, record: Record, remedy: str) -> None:
+    """Let a key hold this record, whoever else writes there; the last one wins.
+
+    ConflictError with this remedy when others keep changing it.
+    """
+    data = record.model_dump_json().encode()
+    for _ in range(SWAPS):
+        found = store.read_versioned(key)
+        if found and found[0] == data:
+            return
+        try:
+            store.swap(key, data, found[1] if found else None)
+        except ConflictError:
+            continue
+        return
+    raise ConflictError("a record keeps changing", where=store.uri(key), remedy=remedy)
 
 
 def sha256_of(path: Path) -> str:

@@ -13,8 +13,7 @@ from typing import ClassVar
 
 from whisper_retrain.config import DatasetConfig, ReleaseConfig
 from whisper_retrain.data.refresh import enough_new
-from whisper_retrain.edges.store import ObjectStore, read_record, write_record
-from whisper_retrain.errors import ConflictError
+from whisper_retrain.edges.store import ObjectStore, read_record, swap_record, write_record
 from whisper_retrain.records import Artifact, DatasetRevision, Promotion, Record
 from whisper_retrain.release.evidence import Evidence
 from whisper_retrain.release.transaction import promoted
@@ -128,7 +127,12 @@ def close_retraining(store: ObjectStore, retraining: Retraining) -> Retraining:
     stored = read_record(store, key, Retraining)
     if stored is None:
         write_record(store, key, retraining)
-    _point(store, _pointer_key(retraining.request.release), Pointer(key=key))
+    swap_record(
+        store,
+        _pointer_key(retraining.request.release),
+        Pointer(key=key),
+        "two retrainings for one release repo run at once: give the deployment a limit",
+    )
     return stored or retraining
 
 
@@ -164,21 +168,3 @@ def _pointer_key(release: ReleaseConfig) -> str:
 def _pointed_to(store: ObjectStore, key: str) -> Retraining | None:
     pointer = read_record(store, key, Pointer)
     return read_record(store, pointer.key, Retraining) if pointer else None
-
-
-def _point(store: ObjectStore, key: str, pointer: Pointer) -> None:
-    data = pointer.model_dump_json().encode()
-    for _ in range(5):
-        found = store.read_versioned(key)
-        if found and found[0] == data:
-            return
-        try:
-            store.swap(key, data, found[1] if found else None)
-        except ConflictError:
-            continue
-        return
-    raise ConflictError(
-        "the pointer to the latest retraining keeps changing",
-        where=store.uri(key),
-        remedy="two retrainings for one release repo run at once: give the deployment a limit",
-    )

@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from whisper_retrain.config import TrainingConfig
-from whisper_retrain.edges.store import ObjectStore, read_record, write_record
-from whisper_retrain.errors import ConflictError, InputError
+from whisper_retrain.edges.store import ObjectStore, read_record, swap_record, write_record
+from whisper_retrain.errors import InputError
 from whisper_retrain.records import Interval, Record
 from whisper_retrain.tuning.space import Value
 
@@ -175,16 +175,4 @@ def _pointed_to(store: ObjectStore, key: str) -> tuple[str, Proposal] | None:
 
 
 def _point(store: ObjectStore, key: str, pointer: Accepted) -> None:
-    data = pointer.model_dump_json().encode()
-    for _ in range(5):
-        found = store.read_versioned(key)
-        try:
-            store.swap(key, data, found[1] if found else None)
-        except ConflictError:
-            continue
-        return
-    raise ConflictError(
-        "the pointer to a proposal keeps changing",
-        where=store.uri(key),
-        remedy="let one tuning for a release repo run at a time",
-    )
+    swap_record(store, key, pointer, "let one tuning for a release repo run at a time")
