@@ -26,9 +26,9 @@ from whisper_retrain.tuning.space import SearchSpace
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SPACE = SearchSpace(
-    epochs=(4, 10),
-    lowest_rate=120,  # the tones' rate is far above that of the smallest Whisper
-    highest_rate=240,
+    epochs=(8, 12),
+    lowest_rate=100,  # the tones' rate is far above that of the smallest Whisper
+    highest_rate=125,
     batch_size=(8,),
     spec_augment=(),
     noise_augment_share=(),
