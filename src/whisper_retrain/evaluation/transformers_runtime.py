@@ -5,6 +5,7 @@ Knows nothing of references or storage. Imports torch when a model is loaded, no
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from math import ceil
@@ -38,6 +39,15 @@ def load_transcriber(
     return TransformersTranscriber(model_dir, decoding, device)
 
 
+def quiet_transformers() -> None:
+    """Keep progress bars, and what is said of every generate call, out of the log."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    for name in ("transformers.generation", "transformers.models.whisper"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
 class TransformersTranscriber:
     """A Whisper model on a device, decoding in one fixed way.
 
@@ -50,6 +60,7 @@ class TransformersTranscriber:
         import torch
         from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
+        quiet_transformers()
         self.device = torch.device(pick_device() if device == "auto" else device)
         self.decoding = with_precision(decoding)
         self._processor = WhisperProcessor.from_pretrained(str(model_dir))

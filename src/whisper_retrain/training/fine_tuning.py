@@ -21,6 +21,7 @@ from whisper_retrain.cpu_bfloat16 import use_blocks
 from whisper_retrain.edges.store import ObjectStore, write_record
 from whisper_retrain.edges.tracking import Tracker, open_tracker
 from whisper_retrain.errors import DivergedError
+from whisper_retrain.evaluation.transformers_runtime import quiet_transformers
 from whisper_retrain.model_files import upload_checkpoint
 from whisper_retrain.records import Artifact, Checkpoint, TrainingRun
 from whisper_retrain.retries import retried
@@ -47,7 +48,7 @@ from whisper_retrain.training.speech import (
     usable,
 )
 from whisper_retrain.training.trunk import trunk_of
-from whisper_retrain.training.validation import Validator, quiet_transformers
+from whisper_retrain.training.validation import Validator
 from whisper_retrain.training.weights import KeptWeights, set_weights
 
 STORE_PATIENCE_S = 600.0  # a finished training waits so long for S3 to come back

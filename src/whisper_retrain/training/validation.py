@@ -167,12 +167,3 @@ class Validator:
             num_beams=self.decoding.num_beams,
             do_sample=False,
         )
-
-
-def quiet_transformers() -> None:
-    """Keep progress bars, and what is said of every generate call, out of the log."""
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    for name in ("transformers.generation", "transformers.models.whisper"):
-        logging.getLogger(name).setLevel(logging.ERROR)
