@@ -30,7 +30,8 @@ SOURCE_ROWS = 100_000  # rows invented at a time
 
 def invent(path: Path, count: int) -> None:
     """The index of a revision, as a parquet file of `Recording`."""
-    from whisper_retrain.data.recordings import Recording, schema_of
+    from whisper_retrain.data.recordings import Recording
+    from whisper_retrain.data.rows import schema_of
 
     schema = schema_of(Recording)
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
@@ -84,7 +85,8 @@ def measure(index: Path) -> list[dict[str, Any]]:
         manifest_digest,
         summarize,
     )
-    from whisper_retrain.data.recordings import Recording, from_parquet, in_order, to_parquet
+    from whisper_retrain.data.recordings import Recording, in_order
+    from whisper_retrain.data.rows import from_parquet, to_parquet
     from whisper_retrain.data.validation import label_id_counter
 
     config = DatasetConfig(sources=(DatasetSource(location="demo/invented"),))

@@ -30,7 +30,6 @@ from tests.library.test_data_refresh import COLUMNS, folder_config, hub_config
 from whisper_retrain.config import Columns, DatasetConfig, DatasetSource
 from whisper_retrain.data.commit import read_table
 from whisper_retrain.data.manifest import load_manifest
-from whisper_retrain.data.recordings import from_parquet
 from whisper_retrain.data.refresh import (
     build_shard,
     latest_revision,
@@ -38,6 +37,7 @@ from whisper_retrain.data.refresh import (
     refresh_dataset,
     resolve_sources,
 )
+from whisper_retrain.data.rows import from_parquet
 from whisper_retrain.data.trees import OutsideError, S3Tree, inside
 from whisper_retrain.data.validation import Quarantined
 from whisper_retrain.edges.store import S3Store

@@ -16,7 +16,8 @@ from dataclasses import replace
 from whisper_retrain.data import hub_source, listing_source
 from whisper_retrain.data.decoding import LONGEST_KEPT_S, DecodingError, decode, to_flac
 from whisper_retrain.data.plan import ShardJob, ShardRecord
-from whisper_retrain.data.recordings import KnownAudio, RawRow, Recording, to_parquet
+from whisper_retrain.data.recordings import KnownAudio, RawRow, Recording
+from whisper_retrain.data.rows import to_parquet
 from whisper_retrain.data.shards import ShardWriter, shard_writer
 from whisper_retrain.edges.store import ObjectStore, read_record, write_record
 from whisper_retrain.records import Artifact

@@ -33,8 +33,9 @@ from whisper_retrain.data.plan import (
     ShardRecord,
     revision_config_digest,
 )
-from whisper_retrain.data.recordings import Recording, from_parquet, in_order, to_parquet
+from whisper_retrain.data.recordings import Recording, in_order
 from whisper_retrain.data.review import ReviewFile, parse_review
+from whisper_retrain.data.rows import from_parquet, to_parquet
 from whisper_retrain.data.validation import Quarantined, label_id_counter
 from whisper_retrain.edges.store import ObjectStore
 from whisper_retrain.errors import ConflictError, InputError

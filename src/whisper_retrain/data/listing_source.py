@@ -17,13 +17,8 @@ from typing import Any
 
 from whisper_retrain.config import DatasetSource
 from whisper_retrain.data.plan import REFRESH_PREFIX, SHARD_ROWS, ShardJob, columns_of
-from whisper_retrain.data.recordings import (
-    RawRow,
-    Recording,
-    from_parquet,
-    text_or_none,
-    to_parquet,
-)
+from whisper_retrain.data.recordings import RawRow, Recording, text_or_none
+from whisper_retrain.data.rows import from_parquet, to_parquet
 from whisper_retrain.data.trees import OutsideError, Tree, inside, open_tree
 from whisper_retrain.edges.store import ObjectStore
 from whisper_retrain.errors import InputError

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from whisper_retrain.data.recordings import from_parquet
+from whisper_retrain.data.rows import from_parquet
 from whisper_retrain.edges.store import ObjectStore
 from whisper_retrain.normalizer import NORMALIZER_VERSION
 from whisper_retrain.records import DatasetRevision, SplitSummary, canonical_json

@@ -13,7 +13,7 @@ from whisper_retrain.data.charts import SPLITS, all_charts
 from whisper_retrain.data.diff import RevisionDiff, diff_revisions
 from whisper_retrain.data.latest import revision_at, revisions_up_to
 from whisper_retrain.data.manifest import Utterance, load_manifest
-from whisper_retrain.data.recordings import from_parquet
+from whisper_retrain.data.rows import from_parquet
 from whisper_retrain.data.validation import Quarantined
 from whisper_retrain.edges.store import ObjectStore
 from whisper_retrain.records import Artifact, DatasetRevision
