@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from whisper_retrain.data.build import PARQUET
 from whisper_retrain.data.curate import Before, Curated, curate, reasons
@@ -35,7 +36,7 @@ from whisper_retrain.data.plan import (
 )
 from whisper_retrain.data.recordings import Recording, in_order
 from whisper_retrain.data.review import ReviewFile, parse_review
-from whisper_retrain.data.rows import from_parquet, to_parquet
+from whisper_retrain.data.rows import Rows, RowT, from_parquet, joined, texts, to_parquet
 from whisper_retrain.data.validation import Quarantined, label_id_counter
 from whisper_retrain.edges.store import ObjectStore
 from whisper_retrain.errors import ConflictError, InputError
@@ -44,13 +45,11 @@ from whisper_retrain.records import Artifact, DatasetRevision, SplitState
 log = logging.getLogger("whisper_retrain.data")
 
 
-def read_table(store: ObjectStore, table: Artifact) -> list[Recording]:
+def read_table(store: ObjectStore, table: Artifact) -> Rows[Recording]:
     return from_parquet(store.read(store.key(table.uri)), Recording)
 
 
-def store_table(
-    store: ObjectStore, name: str, rows: Iterable[object], kind: type[object]
-) -> Artifact:
+def store_table(store: ObjectStore, name: str, rows: Iterable[RowT], kind: type[RowT]) -> Artifact:
     """Store a table under its own digest: written by two at once, it is the same twice."""
     data = to_parquet(rows, kind)
     digest = hashlib.sha256(data).hexdigest()
@@ -65,9 +64,11 @@ def commit_revision(
     Two refreshes at once end in one revision: the later one finds the same already made, or makes
     its own again on top of what came first.
     """
-    rows = read_table(store, plan.reused) if plan.reused else []
-    for record in shard_records:
-        rows += read_table(store, record.rows)
+    tables = [plan.reused] if plan.reused else []
+    rows = joined(
+        (read_table(store, table) for table in [*tables, *(r.rows for r in shard_records)]),
+        Recording,
+    )
     while True:
         latest, version = pointed_to(store, pointer_key(plan.config))
         if latest is not None and is_unchanged(latest, plan.sources, plan.config):
@@ -93,7 +94,7 @@ def _previous(plan: RefreshPlan, store: ObjectStore) -> DatasetRevision | None:
 
 def _make_revision(
     plan: RefreshPlan,
-    rows: Sequence[Recording],
+    rows: Rows[Recording],
     shard_records: Sequence[ShardRecord],
     previous: DatasetRevision | None,
     store: ObjectStore,
@@ -104,7 +105,10 @@ def _make_revision(
     review = _review(plan, store)
     curated = curate(rows, plan.config, before, count, review)
     _check_not_empty(curated, plan)
-    needed = {row.shard for row in rows if row.shard} | {u.shard for u in curated.utterances}
+    needed = {
+        *rows.column("shard").unique().to_pylist(),
+        *curated.utterances.column("shard").unique().to_pylist(),
+    }
     shards = _shards(plan, shard_records, previous, needed)
     revision = _describe(plan, curated, rows, previous, earlier, shards, store)
     data = revision.model_dump_json(indent=1).encode()
@@ -120,7 +124,7 @@ def _review(plan: RefreshPlan, store: ObjectStore) -> ReviewFile | None:
     return parse_review(store.read(store.key(plan.review.uri)), plan.review.uri)
 
 
-def _before(previous: DatasetRevision | None, earlier: dict[str, Utterance]) -> Before:
+def _before(previous: DatasetRevision | None, earlier: Rows[Utterance]) -> Before:
     """What holds of an earlier revision: nothing, once audio is decoded in another way."""
     if previous is None or previous.split_state.shards != ShardJob.version:
         return Before()
@@ -128,22 +132,19 @@ def _before(previous: DatasetRevision | None, earlier: dict[str, Utterance]) -> 
     return Before(earlier, state.cuts, state.test_policy)
 
 
-def _earlier_utterances(
-    store: ObjectStore, previous: DatasetRevision | None
-) -> dict[str, Utterance]:
+def _earlier_utterances(store: ObjectStore, previous: DatasetRevision | None) -> Rows[Utterance]:
     if previous is None:
-        return {}
-    rows = from_parquet(store.read(store.key(previous.manifest.uri)), Utterance)
-    return {u.id: u for u in rows}
+        return Rows.of((), Utterance)
+    return from_parquet(store.read(store.key(previous.manifest.uri)), Utterance)
 
 
 def _check_not_empty(curated: Curated, plan: RefreshPlan) -> None:
-    splits = {u.split for u in curated.utterances}
+    splits = set(curated.utterances.column("split").unique().to_pylist())
     only_test = plan.config.splits.disjoint in {"test-only", "guard"}
     wanted = ("test",) if only_test else ("train", "validation", "test")
     empty = [name for name in wanted if name not in splits]
     if empty:
-        why = reasons([*(q.reason for q in curated.quarantined), *curated.dropped.values()])
+        why = reasons([*_reasons(curated.quarantined), *_reasons(curated.dropped)])
         raise InputError(
             f"empty split: {', '.join(empty)}",
             where=", ".join(source.location for source in plan.sources),
@@ -156,15 +157,15 @@ def _check_not_empty(curated: Curated, plan: RefreshPlan) -> None:
 def _describe(
     plan: RefreshPlan,
     curated: Curated,
-    rows: Sequence[Recording],
+    rows: Rows[Recording],
     previous: DatasetRevision | None,
-    earlier: dict[str, Utterance],
+    earlier: Rows[Utterance],
     shards: tuple[Artifact, ...],
     store: ObjectStore,
 ) -> DatasetRevision:
     """Store the tables of a revision and make its record."""
-    new = [u for u in curated.utterances if _is_new(u, earlier)]
-    new_hours = round(sum(u.duration_s for u in new) / 3600, 6)
+    durations_s = [u.duration_s for u in _new(curated.utterances, earlier)]
+    new_hours = round(sum(durations_s) / 3600, 6)
     return DatasetRevision(
         key=plan.prefix,
         parent_key=plan.previous,
@@ -179,13 +180,13 @@ def _describe(
         test_columns_digest=digest_of_test_columns(curated.utterances),
         seen=curated.seen,
         taken=len(curated.utterances),
-        dropped=reasons(curated.dropped.values()),
-        quarantined=reasons(q.reason for q in curated.quarantined),
+        dropped=reasons(_reasons(curated.dropped)),
+        quarantined=reasons(_reasons(curated.quarantined)),
         quarantine=store_table(store, "quarantine", curated.quarantined, Quarantined),
         index=store_table(store, "index", in_order(rows), Recording),
-        new_utterances=len(new),
+        new_utterances=len(durations_s),
         new_hours=new_hours,
-        utterances_ever=len(new) + (previous.utterances_ever if previous else 0),
+        utterances_ever=len(durations_s) + (previous.utterances_ever if previous else 0),
         hours_ever=round(new_hours + (previous.hours_ever if previous else 0.0), 6),
         split_state=SplitState(
             cuts=curated.cuts,
@@ -213,9 +214,17 @@ def _shards(
     return tuple(by_digest[digest] for digest in sorted(by_digest))
 
 
-def _is_new(u: Utterance, earlier: dict[str, Utterance]) -> bool:
-    before = earlier.get(u.id)
-    return before is None or (before.audio_sha256, before.reference) != (
-        u.audio_sha256,
-        u.reference,
-    )
+def _reasons(refused: Rows[Any]) -> Iterator[Any]:
+    return texts(refused.column("reason"))
+
+
+def _new(utterances: Rows[Utterance], earlier: Rows[Utterance]) -> Iterator[Utterance]:
+    """Those that were not there with the same audio and reference."""
+    before = iter(earlier.sorted_by("id"))
+    last = next(before, None)
+    for u in utterances.sorted_by("id"):
+        while last is not None and last.id < u.id:
+            last = next(before, None)
+        now = (u.id, u.audio_sha256, u.reference)
+        if last is None or (last.id, last.audio_sha256, last.reference) != now:
+            yield u

@@ -1,28 +1,48 @@
 """From all recordings seen to the utterances of a revision: every one taken, or named why not.
 
-Pure, and independent of the order of the rows. Knows nothing of storage.
+Pure, and independent of the order of the rows. Knows nothing of storage. Rows are streamed and
+columns compared; Python objects stay only of what is in doubt.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from whisper_retrain.config import DatasetConfig, SplitPolicy
+from whisper_retrain.data.duplicates import without_duplicates
 from whisper_retrain.data.manifest import Utterance
-from whisper_retrain.data.recordings import Recording
+from whisper_retrain.data.recordings import Recording, keys_of
 from whisper_retrain.data.review import ReviewFile
+from whisper_retrain.data.rows import (
+    Gathering,
+    Rows,
+    codes_of,
+    is_in,
+    order_of,
+    repeated,
+    texts,
+    whole,
+)
 from whisper_retrain.data.splits import (
+    FROZEN,
+    OUTCOMES,
+    SPLITS,
     TEST,
     VAULT,
-    Assignment,
-    Placed,
-    Side,
+    Mask,
+    Outcomes,
+    Values,
     as_begun,
-    assign_splits,
     digest_of_test_policy,
-    leakage_matrix,
+    leakage,
+    outcomes_of,
 )
 from whisper_retrain.data.text import fold_phrase, repair_reference
 from whisper_retrain.data.validation import (
@@ -40,12 +60,22 @@ HELD_OUT = (TEST, VAULT)
 class Before:
     """What an earlier revision settled, as far as it still holds under the present policy."""
 
-    utterances: Mapping[str, Utterance] = field(default_factory=dict)
-    """Id -> the utterance as it was."""
+    utterances: Iterable[Utterance] = ()
+    """As they were."""
     cuts: Mapping[str, str] = field(default_factory=dict)
     """Kind -> where the test side ends."""
     test_policy: str = ""
     """Digest of the settings that the test set depended on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """An utterance that no split could take."""
+
+    utterance: str
+    """source/id."""
+    reason: str
+    """In a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +84,12 @@ class Curated:
 
     seen: int
     """Rows of all sources."""
-    utterances: list[Utterance]
+    utterances: Rows[Utterance]
     """Taken, with their splits."""
-    quarantined: list[Quarantined]
+    quarantined: Rows[Quarantined]
     """Refused, with the reason."""
-    dropped: dict[str, str]
-    """Id -> why no split could take it."""
+    dropped: Rows[Dropped]
+    """That no split could take, and why."""
     cuts: dict[str, str]
     """Kind -> where the test side ends."""
     test_policy: str
@@ -81,220 +111,223 @@ def curate(
     policy, review = as_begun(config.splits, before.test_policy), review or ReviewFile()
     if before.test_policy != digest_of_test_policy(policy):
         before = Before()
-    frozen, notices = _frozen(before, review) if policy.test_set == "frozen" else ({}, [])
-    rows = [_reviewed(row, review) for row in recordings]
-    # By all that a row says, so that which of two alike ones stays does not hang on their order.
-    rows.sort(
-        key=lambda r: (
-            r.key,
-            r.audio_sha256 or "",
-            r.reference or "",
-            r.speaker or "",
-            r.prompt or "",
-        )
-    )
-    fresh, held = _without_frozen(rows, frozen)
-    candidates, quarantined = _validated(fresh, config, count, review)
-    kept, duplicates = _without_duplicates(candidates, frozen, before)
-    assignment = _assign(kept, policy, before, frozen)
-    utterances = [
-        replace(u, split=assignment.splits[u.id]) for u in kept if u.id in assignment.splits
-    ]
-    utterances = sorted([*utterances, *frozen.values()], key=lambda u: u.id)
+    earlier = Rows.of(before.utterances, Utterance).sorted_by("id")
+    frozen, notices = _frozen(earlier, review) if policy.test_set == "frozen" else (NONE, [])
+    rows = _Keyed.of(Rows.of(recordings, Recording), review)
+    held, changes = _found_again(rows, frozen, review)
+    candidates, quarantined = _validated(rows, held, config, count, review)
+    kept, duplicates = without_duplicates(candidates, frozen, earlier)
+    outcomes, cuts = _assign(kept, policy, before.cuts, earlier, frozen)
+    taken, dropped = _divided(kept, outcomes)
+    utterances = (taken + frozen).sorted_by("id")
     curated = Curated(
-        seen=len(rows) + len(frozen) - held,
+        seen=len(rows.rows) + len(frozen) - int(np.count_nonzero(held)),
         utterances=utterances,
-        quarantined=[*quarantined, *duplicates],
-        dropped=assignment.dropped,
-        cuts=assignment.cuts,
+        quarantined=quarantined + duplicates,
+        dropped=dropped,
+        cuts=cuts,
         test_policy=digest_of_test_policy(policy),
-        leakage=leakage_matrix(map(placed, utterances), {u.id: u.split for u in utterances}),
-        notices=[
-            *notices,
-            *_changes_of_test_set(rows, frozen, review),
-            *_unknown_to(rows, frozen, review),
-        ],
+        leakage=_leakage(utterances),
+        notices=[*notices, *changes, *_unknown_to(rows, frozen, review)],
     )
     check_conservation(curated)
     check_disjoint(utterances, config)
     return curated
 
 
-def _reviewed(row: Recording, review: ReviewFile) -> Recording:
-    text = review.corrected.get(row.key)
-    return row if text is None else replace(row, reference=text)
+NONE: Rows[Utterance] = Rows.of((), Utterance)
 
 
-def _unknown_to(
-    rows: Sequence[Recording], frozen: Mapping[str, Utterance], review: ReviewFile
-) -> list[str]:
-    unknown = review.utterances - {row.key for row in rows} - frozen.keys()
-    return [f"review-unknown: {key} is in no source" for key in sorted(unknown)]
+@dataclass(frozen=True, slots=True)
+class _Keyed:
+    """All rows with the references that a person gave them, their keys and their order."""
+
+    rows: Rows[Recording]
+    """In one table, as they came."""
+    keys: Any
+    """Arrow column: the key of each row."""
+    rank: NDArray[np.int64]
+    """Of each row, by all that it says: of two alike ones the same one stays however they come."""
+
+    @classmethod
+    def of(cls, rows: Rows[Recording], review: ReviewFile) -> _Keyed:
+        rows = Rows(Recording, [rows.table()])
+        keys = keys_of(rows)
+        if review.corrected:
+            rows = rows.with_column("reference", _corrected(rows, keys, review))
+        names = ("audio_sha256", "reference", "speaker", "prompt")
+        order = order_of(chain([keys], (rows.column(name) for name in names)))
+        rank = np.arange(len(rows)) if order is None else np.argsort(order)
+        return cls(rows, keys, rank)
 
 
-def placed(u: Utterance) -> Placed:
-    """What decides the split of an utterance."""
-    return Placed(u.id, u.speaker, u.phrase, u.audio_sha256)
+def _corrected(rows: Rows[Recording], keys: Any, review: ReviewFile) -> Any:
+    """All references, those of the review file in their places."""
+    import pyarrow as pa
+
+    chunks = [
+        pa.array(
+            map(review.corrected.get, some_keys.to_pylist(), references.to_pylist()), pa.string()
+        )
+        for some_keys, references in zip(keys.chunks, rows.column("reference").chunks, strict=True)
+    ]
+    return whole(pa.chunked_array(chunks, pa.string()))
 
 
-def _frozen(before: Before, review: ReviewFile) -> tuple[dict[str, Utterance], list[str]]:
+def _unknown_to(rows: _Keyed, frozen: Rows[Utterance], review: ReviewFile) -> list[str]:
+    reviewed = review.utterances
+    known = {*_among(rows.keys, reviewed), *_among(frozen.column("id"), reviewed)}
+    return [f"review-unknown: {key} is in no source" for key in sorted(reviewed - known)]
+
+
+def _among(column: Any, values: Iterable[str]) -> list[str]:
+    return list(column.filter(is_in(column, values)).to_pylist())
+
+
+def _frozen(earlier: Rows[Utterance], review: ReviewFile) -> tuple[Rows[Utterance], list[str]]:
     """The test set as it was, but for what a person reviewed, which is named."""
-    frozen = {u.id: u for u in before.utterances.values() if u.split in HELD_OUT}
-    notices: list[str] = []
-    for key in sorted(review.excluded & frozen.keys()):
-        del frozen[key]
-        notices.append(f"test-set-reviewed: {key} is excluded")
-    for key in sorted(review.corrected.keys() & frozen.keys()):
-        text = repair_reference(review.corrected[key]).text
-        if frozen[key].reference != text:
-            frozen[key] = replace(frozen[key], reference=text, phrase=fold_phrase(text))
-            notices.append(f"test-set-reviewed: reference of {key} is corrected")
-    return frozen, notices
-
-
-def _changes_of_test_set(
-    rows: Sequence[Recording], frozen: Mapping[str, Utterance], review: ReviewFile
-) -> list[str]:
-    """What a source says differently of the frozen test set, which stays as it is."""
-    found: dict[str, list[Recording]] = defaultdict(list)
-    for row in rows:
-        if row.key in frozen:
-            found[row.key].append(row)
-    notices = []
-    for key, utterance in sorted(frozen.items()):
-        texts = {repair_reference(r.reference or "").text for r in found[key]}
-        if not found[key]:
-            notices.append(f"test-set-removed: {key} is gone from its source and is kept")
-        elif all(r.audio_sha256 != utterance.audio_sha256 for r in found[key]):
-            notices.append(f"test-set-changed: audio of {key} is another one in its source")
-        elif utterance.reference not in texts and key not in review.corrected:
-            notices.append(f"test-set-changed: reference of {key} is another one in its source")
-    return notices
-
-
-def _without_frozen(
-    rows: Sequence[Recording], frozen: Mapping[str, Utterance]
-) -> tuple[list[Recording], int]:
-    """Rows that are not the frozen test set itself, and how many of its utterances were seen."""
-    held: set[str] = set()
-    fresh: list[Recording] = []
-    for row in sorted(rows, key=lambda r: _differs(r, frozen)):
-        if row.key in frozen and row.key not in held:
-            held.add(row.key)
+    frozen = Gathering(Utterance)
+    excluded: list[str] = []
+    corrected: list[str] = []
+    for u in earlier.where(is_in(earlier.column("split"), HELD_OUT)):
+        text = repair_reference(review.corrected.get(u.id, u.reference)).text
+        if u.id in review.excluded:
+            excluded.append(f"test-set-reviewed: {u.id} is excluded")
+        elif u.id in review.corrected and u.reference != text:
+            frozen.append(replace(u, reference=text, phrase=fold_phrase(text)))
+            corrected.append(f"test-set-reviewed: reference of {u.id} is corrected")
         else:
-            fresh.append(row)
-    return sorted(fresh, key=lambda r: (r.key, r.audio_sha256 or "")), len(held)
+            frozen.append(u)
+    return frozen.rows(), [*excluded, *corrected]
 
 
-def _differs(row: Recording, frozen: Mapping[str, Utterance]) -> bool:
-    return row.key not in frozen or row.audio_sha256 != frozen[row.key].audio_sha256
+def _found_again(
+    rows: _Keyed, frozen: Rows[Utterance], review: ReviewFile
+) -> tuple[Mask, list[str]]:
+    """Of each row whether it is one of the frozen test set itself; and, in words, what its source
+    says differently of the test set, which stays as it is.
+    """
+    import pyarrow.compute as pc
+
+    number = pc.index_in(rows.keys, value_set=frozen.column("id"))
+    places = np.flatnonzero(np.asarray(number.is_valid()))
+    numbers = np.asarray(number.drop_null(), dtype=np.int64)
+    audio = np.zeros(len(places), dtype=bool)
+    text = np.zeros(len(places), dtype=bool)
+    for pair, (row, u) in enumerate(zip(rows.rows.take(places), frozen.take(numbers), strict=True)):
+        audio[pair] = row.audio_sha256 == u.audio_sha256
+        text[pair] = repair_reference(row.reference or "").text == u.reference
+    held = np.zeros(len(rows.rows), dtype=bool)
+    order = np.lexsort((rows.rank[places], ~audio, numbers))
+    held[places[order[np.unique(numbers[order], return_index=True)[1]]]] = True
+    there, same_audio, same_text = (
+        np.bincount(numbers[of], minlength=len(frozen)) > 0
+        for of in (np.ones_like(audio), audio, text)
+    )
+    notices = []
+    changed = np.flatnonzero(~(there & same_audio & same_text))
+    for at, key in zip(changed, texts(frozen.take(changed).column("id")), strict=True):
+        if not there[at]:
+            notices.append(f"test-set-removed: {key} is gone from its source and is kept")
+        elif not same_audio[at]:
+            notices.append(f"test-set-changed: audio of {key} is another one in its source")
+        elif key not in review.corrected:
+            notices.append(f"test-set-changed: reference of {key} is another one in its source")
+    return held, notices
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """What an utterance has that its recording lacks."""
+
+    reference: str = ""
+    """Mended."""
+    phrase: str = ""
+    """Without case and punctuation."""
+    note: str = ""
+    """What was done to the reference."""
 
 
 def _validated(
-    rows: Sequence[Recording], config: DatasetConfig, count: CountLabelIds, review: ReviewFile
-) -> tuple[list[Utterance], list[Quarantined]]:
-    utterances: list[Utterance] = []
-    quarantined: list[Quarantined] = []
-    for row in rows:
+    rows: _Keyed, held: Mask, config: DatasetConfig, count: CountLabelIds, review: ReviewFile
+) -> tuple[Rows[Utterance], Rows[Quarantined]]:
+    """Utterances without splits of the rows that are not held, and those that break a bound."""
+    said, refused = Gathering(_Text), Gathering(Quarantined)
+    usable, reviewed = ~held, review.utterances
+    for at, row in enumerate(rows.rows):
+        if held[at]:
+            said.append(_Text())
+            continue
         repair = repair_reference(row.reference or "")
         fault = validate(row, repair, config.bounds, count, overruled=row.key in review.kept)
         if row.key in review.excluded:
             fault = quarantine(row, "excluded-by-review", "excluded", "the review file")
         if fault is not None:
-            quarantined.append(fault)
-            continue
-        notes = [*repair.notes, *(["reviewed"] if row.key in review.utterances else [])]
-        utterances.append(_utterance(row, repair.text, ", ".join(notes)))
-    return utterances, quarantined
-
-
-def _utterance(row: Recording, reference: str, note: str) -> Utterance:
-    return Utterance(
-        id=row.key,
-        source=row.source,
-        reference=reference,
-        speaker=row.speaker,
-        prompt=row.prompt,
-        phrase=fold_phrase(reference),
-        split="",
-        duration_s=row.duration_s,
-        num_samples=row.num_samples,
-        audio_sha256=row.audio_sha256 or "",
-        sampling_rate_hz=row.sampling_rate_hz,
-        level_dbfs=row.level_dbfs,
-        shard=row.shard or "",
-        row=row.row,
-        note=note,
+            refused.append(fault)
+            usable[at] = False
+        notes = [*repair.notes, *(["reviewed"] if row.key in reviewed else [])]
+        said.append(_Text(repair.text, fold_phrase(repair.text), ", ".join(notes)))
+    order = np.argsort(rows.rank)
+    return (
+        _utterances(rows, said.rows()).take(order[usable[order]]),
+        refused.rows().take(np.argsort(rows.rank[~usable & ~held])),
     )
 
 
-def _without_duplicates(
-    utterances: Sequence[Utterance], frozen: Mapping[str, Utterance], before: Before
-) -> tuple[list[Utterance], list[Quarantined]]:
-    """One utterance for each id and each audio; which one does not depend on what came later."""
-    test_audio = {u.audio_sha256: u.id for u in frozen.values()}
-    phrases = _conflicting(utterances)
-    ids: dict[str, str] = {key: u.audio_sha256 for key, u in frozen.items()}
-    audio: dict[str, str] = {}
-    kept: list[Utterance] = []
-    quarantined: list[Quarantined] = []
-    for u in sorted(utterances, key=lambda u: (not _was_taken(u, before), u.id, u.audio_sha256)):
-        if u.audio_sha256 in test_audio:
-            fault = ("test-set-leak", test_audio[u.audio_sha256], "audio that is not in test")
-        elif u.audio_sha256 in phrases:
-            fault = ("conflicting-references", " | ".join(sorted(phrases[u.audio_sha256])), "one")
-        elif u.audio_sha256 in audio:
-            fault = ("duplicate-audio", audio[u.audio_sha256], "audio once")
-        elif u.id in ids:
-            fault = ("duplicate-id", u.id, "an id once")
-        else:
-            ids[u.id] = audio[u.audio_sha256] = u.id
-            kept.append(u)
-            continue
-        quarantined.append(_faulty(u, *fault))
-    return kept, quarantined
+def _utterances(rows: _Keyed, said: Rows[_Text]) -> Rows[Utterance]:
+    """Of each row; what a recording has already is not copied."""
+    import pyarrow as pa
 
-
-def _conflicting(utterances: Sequence[Utterance]) -> dict[str, set[str]]:
-    """Audio with more than one phrase -> the phrases. Mostly there is none: few sets are made."""
-    first: dict[str, str] = {}
-    several: dict[str, set[str]] = {}
-    for u in utterances:
-        phrase = first.setdefault(u.audio_sha256, u.phrase)
-        if phrase != u.phrase:
-            several.setdefault(u.audio_sha256, {phrase}).add(u.phrase)
-    return several
-
-
-def _was_taken(u: Utterance, before: Before) -> bool:
-    earlier = before.utterances.get(u.id)
-    return earlier is not None and earlier.audio_sha256 == u.audio_sha256
-
-
-def _faulty(u: Utterance, reason: str, figure: str, bound: str) -> Quarantined:
-    return Quarantined(
-        u.id, u.source, reason, figure, bound, u.speaker, u.reference, u.audio_sha256
-    )
+    tables = rows.rows.table(), said.table()
+    columns = {name: table.column(name) for table in tables for name in table.column_names}
+    columns["id"] = whole(rows.keys)
+    columns["split"] = pa.nulls(len(said), pa.string())
+    return Rows(Utterance, [pa.table(columns)])
 
 
 def _assign(
-    utterances: Sequence[Utterance],
+    kept: Rows[Utterance],
     policy: SplitPolicy,
-    before: Before,
-    frozen: Mapping[str, Utterance],
-) -> Assignment:
-    sides: dict[str, Side] = {
-        u.phrase: "test" if u.split in HELD_OUT else "train" for u in before.utterances.values()
-    }
+    cuts: Mapping[str, str],
+    earlier: Rows[Utterance],
+    frozen: Rows[Utterance],
+) -> tuple[Outcomes, dict[str, str]]:
+    """What becomes of each utterance; phrases stay on the side on which they were."""
+    (phrases, before, in_frozen), values = codes_of(
+        *(rows.column("phrase") for rows in (kept, earlier, frozen))
+    )
+    known, tested = np.zeros(len(values), dtype=bool), np.zeros(len(values), dtype=bool)
+    known[before] = known[in_frozen] = True
+    tested[before] = np.asarray(is_in(earlier.column("split"), HELD_OUT))
     # A corrected reference of the test set may have become a phrase that train has.
-    sides.update({u.phrase: "test" for u in frozen.values()})
-    found = assign_splits([placed(u) for u in utterances], policy, before.cuts, sides)
-    if not frozen:
-        return found
-    late = {key for key, split in found.splits.items() if split in HELD_OUT}
-    splits = {key: split for key, split in found.splits.items() if key not in late}
-    dropped = {**found.dropped, **dict.fromkeys(sorted(late), "test-set-is-frozen")}
-    return Assignment(splits, dropped, found.cuts)
+    tested[in_frozen] = True
+    outcomes, cuts_now = outcomes_of(
+        Values.of(kept.column("speaker")),
+        Values(phrases, values),
+        lambda: kept.column("audio_sha256"),
+        policy,
+        cuts,
+        (known, tested),
+    )
+    if len(frozen):
+        held = [OUTCOMES.index(split) for split in HELD_OUT]
+        outcomes[np.isin(outcomes, held)] = OUTCOMES.index(FROZEN)
+    return outcomes, cuts_now
+
+
+def _divided(kept: Rows[Utterance], outcomes: Outcomes) -> tuple[Rows[Utterance], Rows[Dropped]]:
+    """Utterances with their splits, and those that got none."""
+    found = kept.with_texts("split", outcomes, OUTCOMES)
+    taken = outcomes < len(SPLITS)
+    dropped = found.where(~taken).seen_as(Dropped, utterance="id", reason="split")
+    return found.where(taken), dropped
+
+
+def _leakage(utterances: Rows[Utterance]) -> dict[str, dict[str, int]]:
+    (codes,), values = codes_of(utterances.column("split"))
+    outcomes = np.array([OUTCOMES.index(split) for split in values.to_pylist()], dtype=np.int8)
+    speakers, phrases = (Values.of(utterances.column(name)) for name in ("speaker", "phrase"))
+    return leakage(speakers, phrases, outcomes[codes])
 
 
 def check_conservation(curated: Curated) -> None:
@@ -309,25 +342,22 @@ def check_conservation(curated: Curated) -> None:
         )
 
 
-def check_disjoint(utterances: Iterable[Utterance], config: DatasetConfig) -> None:
+def check_disjoint(utterances: Rows[Utterance], config: DatasetConfig) -> None:
     """Raise IntegrityError when what was promised to be disjoint is not."""
-    held: dict[str, set[object]] = defaultdict(set)
-    used: dict[str, set[object]] = defaultdict(set)
-    for u in utterances:
-        side = held if u.split in HELD_OUT else used
-        side["audio"].add(u.audio_sha256)
-        if "phrase" in config.splits.disjoint:
-            side["phrase"].add(u.phrase)
-        if "speaker" in config.splits.disjoint:
-            side["speaker"].add(u.speaker)
-    for kind, values in held.items():
-        shared = values & used[kind]
+    suspects = {"audio": utterances.where(repeated("audio_sha256", utterances))}
+    suspects |= {
+        kind: utterances for kind in ("phrase", "speaker") if kind in config.splits.disjoint
+    }
+    for kind, rows in suspects.items():
+        held = np.asarray(is_in(rows.column("split"), HELD_OUT))
+        values = Values.of(rows.column("audio_sha256" if kind == "audio" else kind))
+        shared = np.count_nonzero((values.counts(held) > 0) & (values.counts(~held) > 0))
         if shared:
             raise IntegrityError(
                 f"test and train share a {kind}",
                 where="splits",
                 expected="none shared",
-                got=f"{len(shared)} shared",
+                got=f"{shared} shared",
             )
 
 

@@ -15,10 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from whisper_retrain.config import DatasetSource
 from whisper_retrain.data.plan import REFRESH_PREFIX, SHARD_ROWS, ShardJob, columns_of
 from whisper_retrain.data.recordings import RawRow, Recording, text_or_none
-from whisper_retrain.data.rows import from_parquet, to_parquet
+from whisper_retrain.data.rows import Rows, from_parquet, texts, to_parquet
 from whisper_retrain.data.trees import OutsideError, Tree, inside, open_tree
 from whisper_retrain.edges.store import ObjectStore
 from whisper_retrain.errors import InputError
@@ -75,21 +77,19 @@ def listing_of(location: str, stamps: dict[str, str]) -> str:
 
 
 def plan(
-    source: DatasetSource, revision: str, known: list[Recording], store: ObjectStore
-) -> tuple[list[Recording], list[ShardJob]]:
+    source: DatasetSource, revision: str, known: Rows[Recording], store: ObjectStore
+) -> tuple[Rows[Recording], list[ShardJob]]:
     """Rows whose recording is known by path and stamp, and jobs for the others."""
     tree = open_tree(source.location)
     stamps = tree.stamps()
     _check_unmoved(source, revision, stamps)
-    by_origin = {row.origin: row for row in known}
-    reused: list[Recording] = []
+    places = {origin: place for place, origin in enumerate(texts(known.column("origin")))}
+    listed: list[ListedRow] = []
     new: list[ListedRow] = []
     for row in listed_rows(source, tree, stamps):
-        before = by_origin.get(row.origin)
-        if before is None or row.failure:
-            new.append(row)
-        else:
-            reused.append(_with_text_of(row, before))
+        (new if row.failure or row.origin not in places else listed).append(row)
+    before = known.take(np.array([places[row.origin] for row in listed], dtype=np.int64))
+    reused = Rows.of(map(_with_text_of, listed, before), Recording)
     jobs = [_job(source, revision, rows, store) for rows in _batched(new, SHARD_ROWS)]
     return reused, jobs
 

@@ -6,11 +6,13 @@ The truth about references and splits; the shards only keep the audio.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from whisper_retrain.data.rows import from_parquet
+from whisper_retrain.data.rows import Rows, from_parquet, texts
 from whisper_retrain.edges.store import ObjectStore
 from whisper_retrain.normalizer import NORMALIZER_VERSION
 from whisper_retrain.records import DatasetRevision, SplitSummary, canonical_json
@@ -66,7 +68,7 @@ def load_manifest(
 def manifest_digest(utterances: Iterable[Utterance]) -> str:
     """Digest of what is said, by whom, in which split and of which audio; not of where it lies."""
     digest = hashlib.sha256()
-    for u in sorted(utterances, key=lambda u: u.id):
+    for u in Rows.of(utterances, Utterance).sorted_by("id"):
         line = [u.id, u.reference, u.speaker, u.prompt, u.split, u.audio_sha256]
         digest.update(canonical_json(line) + b"\n")
     return digest.hexdigest()
@@ -79,30 +81,47 @@ def digest_of_test_set(utterances: Iterable[Utterance]) -> str:
 
 def digest_of_split(utterances: Iterable[Utterance], split: str) -> str:
     """The same of any split."""
-    rows = sorted((u.id, u.audio_sha256, u.reference) for u in utterances if u.split == split)
-    return hashlib.sha256(canonical_json([NORMALIZER_VERSION, rows])).hexdigest()
+    rows = _of_split(utterances, split).sorted_by("id", "audio_sha256", "reference")
+    lines = ([u.id, u.audio_sha256, u.reference] for u in rows)
+    return _digest_of_lists(lines, b"[" + canonical_json(NORMALIZER_VERSION) + b",", b"]")
 
 
 def digest_of_test_columns(utterances: Iterable[Utterance]) -> str:
     """Digest of what slices and blocks are made of: who spoke, which prompt, how long."""
-    rows = sorted(
-        [u.id, u.speaker, u.prompt, u.phrase, u.sampling_rate_hz, u.duration_s]
-        for u in utterances
-        if u.split == "test"
+    rows = _of_split(utterances, "test").sorted_by("id")
+    return _digest_of_lists(
+        [u.id, u.speaker, u.prompt, u.phrase, u.sampling_rate_hz, u.duration_s] for u in rows
     )
-    return hashlib.sha256(canonical_json(rows)).hexdigest()
+
+
+def _of_split(utterances: Iterable[Utterance], split: str) -> Rows[Utterance]:
+    rows = Rows.of(utterances, Utterance)
+    return rows.where([found == split for found in texts(rows.column("split"))])
+
+
+def _digest_of_lists(lines: Iterable[list[Any]], head: bytes = b"", tail: bytes = b"") -> str:
+    """Digest of the canonical JSON of a list, whose text may be longer than memory holds."""
+    digest = hashlib.sha256(head + b"[")
+    for number, line in enumerate(lines):
+        digest.update((b"," if number else b"") + canonical_json(line))
+    digest.update(b"]" + tail)
+    return digest.hexdigest()
 
 
 def summarize(utterances: Iterable[Utterance]) -> dict[str, SplitSummary]:
     """Utterances, speakers and hours of each split."""
-    by_split: dict[str, list[Utterance]] = {"train": [], "validation": [], "test": []}
+    counts: Counter[str] = Counter()
+    seconds: defaultdict[str, float] = defaultdict(float)
+    speakers: dict[str, set[str | None]] = {"train": set(), "validation": set(), "test": set()}
     for u in utterances:
-        by_split.setdefault(u.split, []).append(u)
+        counts[u.split] += 1
+        seconds[u.split] += u.duration_s
+        speakers.setdefault(u.split, set()).add(u.speaker)
     return {
         split: SplitSummary(
-            utterances=len(rows),
-            speakers=len({u.speaker for u in rows}),
-            hours=round(sum(u.duration_s for u in rows) / 3600, 6),
+            utterances=counts[split],
+            speakers=len(found),
+            hours=round(seconds[split] / 3600, 6),
         )
-        for split, rows in by_split.items()
+        for split, found in speakers.items()
     }

@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
-from whisper_retrain.data.rows import from_table, open_parquet
+from whisper_retrain.data.rows import Rows, from_table, open_parquet, order_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +80,19 @@ class RawRow:
     """Why there are no bytes."""
 
 
-def in_order(rows: Iterable[Recording]) -> list[Recording]:
+def in_order(recordings: Iterable[Recording]) -> Rows[Recording]:
     """Rows in the order in which a revision's index holds them."""
-    return sorted(rows, key=lambda r: (r.key, r.origin, r.audio_sha256 or ""))
+    rows = Rows.of(recordings, Recording)
+    rest = (rows.column(name) for name in ("origin", "audio_sha256"))
+    order = order_of(chain([keys_of(rows)], rest))
+    return rows if order is None else rows.take(order)
+
+
+def keys_of(rows: Rows[Recording]) -> Any:
+    """Arrow column: the key of each row."""
+    import pyarrow.compute as pc
+
+    return pc.binary_join_element_wise(rows.column("source"), rows.column("id"), "/")
 
 
 def text_or_none(value: object) -> str | None:

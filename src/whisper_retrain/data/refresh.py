@@ -25,6 +25,7 @@ from whisper_retrain.data.plan import (
 )
 from whisper_retrain.data.recordings import Recording, in_order
 from whisper_retrain.data.review import parse_review
+from whisper_retrain.data.rows import Rows, is_in
 from whisper_retrain.data.sources import plan_source, resolve_sources
 from whisper_retrain.edges.store import ObjectStore
 from whisper_retrain.errors import InputError
@@ -58,15 +59,13 @@ def plan_refresh(
     previous: DatasetRevision | None,
 ) -> RefreshPlan:
     """Tell the rows that are known from those to be read; reads no audio of known ones."""
-    known = _index(store, previous) if previous else []
+    known = _index(store, previous)
     index = previous.index if previous and known else None
-    by_source: dict[str, list[Recording]] = {}
-    for row in known:
-        by_source.setdefault(row.source, []).append(row)
-    reused: list[Recording] = []
+    reused = Rows.of((), Recording)
     jobs: list[ShardJob] = []
     for source, resolved in zip(config.sources, sources, strict=False):
-        kept, new = plan_source(source, resolved.revision, by_source.get(source.name, []), store)
+        of_source = known.where(is_in(known.column("source"), [source.name]))
+        kept, new = plan_source(source, resolved.revision, of_source, store)
         reused += kept
         jobs += [job.model_copy(update={"known": index}) for job in new]
     log.info("%d recordings known, %d to read", len(reused), sum(job.rows for job in jobs))
@@ -82,14 +81,18 @@ def plan_refresh(
     )
 
 
-def _index(store: ObjectStore, revision: DatasetRevision) -> list[Recording]:
-    if revision.index is None or revision.split_state.shards != ShardJob.version:
-        return []
+def _index(store: ObjectStore, revision: DatasetRevision | None) -> Rows[Recording]:
+    if (
+        revision is None
+        or revision.index is None
+        or revision.split_state.shards != ShardJob.version
+    ):
+        return Rows.of((), Recording)
     return read_table(store, revision.index)
 
 
 def _store_reused(
-    reused: list[Recording], known: list[Recording], index: Artifact | None, store: ObjectStore
+    reused: Rows[Recording], known: Rows[Recording], index: Artifact | None, store: ObjectStore
 ) -> Artifact | None:
     """The table of rows that need no reading; mostly those are just the rows known before."""
     if not reused:

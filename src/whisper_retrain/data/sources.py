@@ -11,6 +11,7 @@ from whisper_retrain.config import DatasetConfig, DatasetSource
 from whisper_retrain.data import hub_source, listing_source
 from whisper_retrain.data.plan import ShardJob
 from whisper_retrain.data.recordings import Recording
+from whisper_retrain.data.rows import Rows, is_in
 from whisper_retrain.edges.store import ObjectStore
 from whisper_retrain.records import SourceRevision
 
@@ -35,22 +36,18 @@ def resolve_sources(config: DatasetConfig) -> tuple[SourceRevision, ...]:
 def plan_source(
     source: DatasetSource,
     revision: str,
-    known: list[Recording],
+    known: Rows[Recording],
     store: ObjectStore,
-) -> tuple[list[Recording], list[ShardJob]]:
+) -> tuple[Rows[Recording], list[ShardJob]]:
     """The rows that need no reading, and jobs for the others."""
     if source.kind != "hub":
         return listing_source.plan(source, revision, known, store)
-    by_origin: dict[str, list[Recording]] = {}
-    for row in known:
-        by_origin.setdefault(row.origin, []).append(row)
-    reused: list[Recording] = []
-    jobs: list[ShardJob] = []
     # One file under two names holds each recording once.
     files = {origin: file for file, origin in hub_source.origins(source, revision).items()}
+    origins = known.column("origin")
+    read = set(origins.unique().to_pylist())
+    jobs: list[ShardJob] = []
     for origin, file in files.items():
-        if origin in by_origin:
-            reused += by_origin[origin]
-        else:
+        if origin not in read:
             jobs += hub_source.plan_file(source, revision, file, origin)
-    return reused, jobs
+    return known.where(is_in(origins, list(files))), jobs

@@ -8,18 +8,29 @@ share of the utterances, and are handed on: data that comes later can't move wha
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from whisper_retrain.config import SplitPolicy
+from whisper_retrain.data.rows import Rows, codes_of, texts
 from whisper_retrain.records import digest_of
 
 TEST, VALIDATION, TRAIN, VAULT = "test", "validation", "train", "vault"
 Side = Literal["test", "train"]
 Cuts = Mapping[str, str]
+Mask = NDArray[np.bool_]
 NOTHING_BEFORE = ""
+LEAKAGE_BY_SPEAKER, LEAKAGE_BY_PHRASE = "leakage-by-test-speaker", "leakage-by-test-phrase"
+FROZEN = "test-set-is-frozen"
+OUTCOMES = (TRAIN, VALIDATION, TEST, VAULT, LEAKAGE_BY_SPEAKER, LEAKAGE_BY_PHRASE, FROZEN)
+"""What becomes of an utterance: a split, or why none can take it."""
+SPLITS = OUTCOMES[:4]
+Outcomes = NDArray[np.int8]
+"""Of each utterance, which one of OUTCOMES."""
 EARLIER_TEST_SHARE = 0.2
 """The default under which older datasets began; they keep it, with their test sets."""
 
@@ -50,6 +61,32 @@ class Assignment:
     """Kind -> where the test side ends on its line."""
 
 
+@dataclass(frozen=True, slots=True)
+class Values:
+    """A column of speakers or phrases, as numbers."""
+
+    codes: NDArray[np.int32]
+    """Of each utterance: where its value is among the others."""
+    values: Any
+    """Arrow array of the different values; None: unknown."""
+
+    @classmethod
+    def of(cls, column: Any) -> Values:
+        """From a column of text."""
+        (codes,), values = codes_of(column)
+        return cls(codes, values)
+
+    def counts(self, of: Mask | None = None) -> NDArray[np.int64]:
+        """How many utterances (of some) have each value."""
+        codes = self.codes if of is None else self.codes[of]
+        return np.bincount(codes, minlength=len(self.values))
+
+    @property
+    def known(self) -> Mask:
+        """Of each value, whether it is one."""
+        return np.asarray(self.values.is_valid())
+
+
 def digest_of_test_policy(policy: SplitPolicy) -> str:
     """Digest of what the test set depends on; with another, a new test set begins."""
     names = {"disjoint", "test_speakers", "vault_share", "salt"}
@@ -72,173 +109,209 @@ def place(salt: str, kind: str, value: str) -> str:
     return hashlib.sha256(f"{salt}\0{kind}\0{value}".encode()).hexdigest()[:16]
 
 
-def cut_at(places: Mapping[str, int], share: float) -> str:
+def cut_at(places: NDArray[np.uint64], counts: NDArray[np.int64], share: float) -> str:
     """The place up to which values hold `share` of all utterances, as nearly as can be.
 
-    `places`: place -> utterances. At least one value lies on either side; with fewer than two
-    values nothing lies before the cut.
+    `places`, `counts`: of each value its place, and its utterances. At least one value lies on
+    either side; with fewer than two values nothing lies before the cut.
     """
-    ordered = sorted(places)
-    if len(ordered) < 2:
+    if len(places) < 2:
         return NOTHING_BEFORE
-    wanted = share * sum(places.values())
-    best, best_distance, before = ordered[0], float("inf"), 0
-    for value in ordered[:-1]:
-        before += places[value]
-        if abs(before - wanted) < best_distance:
-            best, best_distance = value, abs(before - wanted)
-    return best
+    order = np.argsort(places)
+    before = np.cumsum(counts[order])
+    best = np.argmin(np.abs(before[:-1] - share * before[-1]))
+    return f"{places[order[best]]:016x}"
 
 
 def assign_splits(
-    utterances: Sequence[Placed],
+    utterances: Iterable[Placed],
     policy: SplitPolicy,
     cuts: Cuts | None = None,
     known_phrases: Mapping[str, Side] | None = None,
 ) -> Assignment:
-    """Assign train, validation, test or vault, and drop what would leak.
+    """Assign train, validation, test or vault, and drop what would leak: `outcomes_of`, by id.
 
     `cuts` and `known_phrases` (phrase -> side) of an earlier revision under the same policy keep
     every earlier assignment as it was.
+    """
+    rows = Rows.of(utterances, Placed)
+    phrases = Values.of(rows.column("phrase"))
+    sides = [(known_phrases or {}).get(phrase or "") for phrase in texts(phrases.values)]
+    outcomes, cuts = outcomes_of(
+        Values.of(rows.column("speaker")),
+        phrases,
+        lambda: rows.column("audio_sha256"),
+        policy,
+        cuts or {},
+        known=(np.array([s is not None for s in sides]), np.array([s == TEST for s in sides])),
+    )
+    found = [(u.key, OUTCOMES[outcome]) for u, outcome in zip(rows, outcomes, strict=True)]
+    return Assignment(
+        splits={key: outcome for key, outcome in found if outcome in SPLITS},
+        dropped={key: outcome for key, outcome in found if outcome not in SPLITS},
+        cuts=cuts,
+    )
+
+
+def outcomes_of(
+    speakers: Values,
+    phrases: Values,
+    audio: Callable[[], Any],
+    policy: SplitPolicy,
+    cuts: Cuts,
+    known: tuple[Mask, Mask],
+) -> tuple[Outcomes, dict[str, str]]:
+    """The outcome of each utterance, and all cuts.
+
+    `audio`: gives the Arrow column of digests, asked for where they matter. `known`: of each
+    phrase whether an earlier revision had it, and whether on its test side.
     Utterances of an unknown speaker count as one speaker that is never on the test side.
     """
-    cuts = dict(cuts or {})
+    cuts = dict(cuts)
     if policy.disjoint == "guard":
-        return _guard(utterances, policy, cuts)
-    speaker_side = _speaker_sides(utterances, policy, cuts)
-    phrase_side = _phrase_sides(utterances, policy, cuts, known_phrases or {})
-    splits: dict[str, str] = {}
-    dropped: dict[str, str] = {}
-    for u in utterances:
-        sides = _sides(u, policy, speaker_side, phrase_side, cuts)
-        if sides == {TEST}:
-            in_vault = _share_of(policy.salt, "vault", u.audio_sha256) < policy.vault_share
-            splits[u.key] = VAULT if in_vault else TEST
-        elif sides == {TRAIN}:
-            splits[u.key] = TRAIN
-        else:
-            test_by = "speaker" if speaker_side(u) == TEST else "phrase"
-            dropped[u.key] = f"leakage-by-test-{test_by}"
-    _set_aside_validation(utterances, splits, policy, cuts)
-    return Assignment(splits, dropped, cuts)
+        return _guard(speakers, policy, cuts), cuts
+    by_speaker = _speakers_tested(speakers, policy, cuts)[speakers.codes]
+    by_phrase = _phrases_tested(phrases, by_speaker, policy, cuts, known)[phrases.codes]
+    test, train = _sides(by_speaker, by_phrase, audio, policy)
+    aside = (
+        train
+        & _before_cut(
+            phrases,
+            phrases.counts(train),
+            policy,
+            f"validation-{policy.validation_share:g}",
+            policy.validation_share,
+            cuts,
+        )[phrases.codes]
+    )  # whole phrases only
+    vault = test & _in_share(audio, test, policy.salt, "vault", policy.vault_share)
+    leakage = np.where(by_speaker, _code(LEAKAGE_BY_SPEAKER), _code(LEAKAGE_BY_PHRASE))
+    return np.select(
+        [aside, train, vault, test],
+        [_code(VALIDATION), _code(TRAIN), _code(VAULT), _code(TEST)],
+        leakage,
+    ).astype(np.int8), cuts
 
 
-def _guard(utterances: Sequence[Placed], policy: SplitPolicy, cuts: dict[str, str]) -> Assignment:
+def _code(outcome: str) -> np.int8:
+    return np.int8(OUTCOMES.index(outcome))
+
+
+def _guard(speakers: Values, policy: SplitPolicy, cuts: dict[str, str]) -> Outcomes:
     """All are the test set but those of some speakers, who are validation; none where few are."""
     kind = f"guard-validation-{policy.validation_share:g}"
-    speakers = Counter(u.speaker for u in utterances if u.speaker is not None)
-    cut = _cut(cuts, kind, speakers, policy.salt, policy.validation_share)
-
-    def split_of(u: Placed) -> str:
-        aside = u.speaker is not None and place(policy.salt, kind, u.speaker) <= cut
-        return VALIDATION if aside else TEST
-
-    return Assignment({u.key: split_of(u) for u in utterances}, {}, cuts)
-
-
-SideOf = Callable[[Placed], Side]
+    counts = speakers.counts() * speakers.known
+    aside = _before_cut(speakers, counts, policy, kind, policy.validation_share, cuts)
+    return np.where(aside[speakers.codes], _code(VALIDATION), _code(TEST))
 
 
 def _sides(
-    u: Placed, policy: SplitPolicy, speaker: SideOf, phrase: SideOf, cuts: Cuts
-) -> set[Side]:
-    if policy.disjoint == "test-only":
-        return {"test"}
+    by_speaker: Mask, by_phrase: Mask, audio: Callable[[], Any], policy: SplitPolicy
+) -> tuple[Mask, Mask]:
+    """Of each utterance, whether it may be in test, and in train; where neither, it would leak."""
     if policy.disjoint == "speaker-and-phrase":
-        return {speaker(u), phrase(u)}
-    if policy.disjoint == "speaker":
-        return {speaker(u)}
-    if policy.disjoint == "phrase":
-        return {phrase(u)}
-    if policy.test_speakers:
-        return {speaker(u)}
-    return {
-        "test" if _share_of(policy.salt, "audio", u.audio_sha256) < policy.share_tested else "train"
-    }
+        return by_speaker & by_phrase, ~by_speaker & ~by_phrase
+    if policy.disjoint == "test-only":
+        test = np.ones(len(by_speaker), dtype=bool)
+    elif policy.disjoint == "phrase":
+        test = by_phrase
+    elif policy.disjoint == "speaker" or policy.test_speakers:
+        test = by_speaker
+    else:
+        everything = np.ones(len(by_speaker), dtype=bool)
+        test = _in_share(audio, everything, policy.salt, "audio", policy.share_tested)
+    return test, ~test
 
 
-def _speaker_sides(
-    utterances: Sequence[Placed], policy: SplitPolicy, cuts: dict[str, str]
-) -> SideOf:
+def _speakers_tested(speakers: Values, policy: SplitPolicy, cuts: dict[str, str]) -> Mask:
+    """Of each speaker, whether on the test side."""
     if policy.test_speakers:
         named = set(policy.test_speakers)
-        return lambda u: "test" if u.speaker in named else "train"
-    speakers = Counter(u.speaker for u in utterances if u.speaker is not None)
-    cut = _cut(cuts, "speaker", speakers, policy.salt, policy.share_tested)
-    return lambda u: (
-        "test"
-        if u.speaker is not None and place(policy.salt, "speaker", u.speaker) <= cut
-        else "train"
-    )
+        return np.array([speaker in named for speaker in texts(speakers.values)], dtype=bool)
+    counts = speakers.counts() * speakers.known
+    return _before_cut(speakers, counts, policy, "speaker", policy.share_tested, cuts)
 
 
-def _phrase_sides(
-    utterances: Sequence[Placed],
+def _phrases_tested(
+    phrases: Values,
+    by_speaker: Mask,
     policy: SplitPolicy,
     cuts: dict[str, str],
-    known: Mapping[str, Side],
-) -> SideOf:
-    cut = _cut(
-        cuts, "phrase", Counter(u.phrase for u in utterances), policy.salt, policy.share_tested
-    )
-    own = {**_phrases_of_one_side(utterances, policy), **known}
-    return lambda u: (
-        own.get(u.phrase) or ("test" if place(policy.salt, "phrase", u.phrase) <= cut else "train")
-    )
+    known: tuple[Mask, Mask],
+) -> Mask:
+    """Of each phrase, whether on the test side.
 
-
-def _phrases_of_one_side(utterances: Iterable[Placed], policy: SplitPolicy) -> dict[str, Side]:
-    """With named test speakers: phrases that only they, or only others, say go where they are.
-
-    A corpus made with test speakers of their own usually gives them sentences of their own too.
+    With named test speakers, phrases that only they, or only others, say go where they are: a
+    corpus made with test speakers of their own usually gives them sentences of their own too.
     """
-    if not policy.test_speakers:
-        return {}
-    sides: dict[str, set[Side]] = {}
-    for u in utterances:
-        side: Side = "test" if u.speaker in policy.test_speakers else "train"
-        sides.setdefault(u.phrase, set()).add(side)
-    return {phrase: next(iter(found)) for phrase, found in sides.items() if len(found) == 1}
+    test = _before_cut(phrases, phrases.counts(), policy, "phrase", policy.share_tested, cuts)
+    if policy.test_speakers:
+        theirs, others = phrases.counts(by_speaker) > 0, phrases.counts(~by_speaker) > 0
+        test = np.where(theirs != others, theirs, test)
+    was_there, was_tested = known
+    return np.where(was_there, was_tested, test).astype(bool)
 
 
-def _cut(
-    cuts: dict[str, str], kind: str, weights: Mapping[str, int], salt: str, share: float
-) -> str:
+def _before_cut(
+    column: Values,
+    counts: NDArray[np.int64],
+    policy: SplitPolicy,
+    kind: str,
+    share: float,
+    cuts: dict[str, str],
+) -> Mask:
+    """Of each value, whether it is counted and lies before the cut; which is found where it isn't.
+
+    `counts`: of each value the utterances that count.
+    """
+    counted = np.flatnonzero(counts)
+    places = _places(column.values.take(counted), policy.salt, kind)
     if kind not in cuts:
-        cuts[kind] = cut_at({place(salt, kind, v): n for v, n in weights.items()}, share)
-    return cuts[kind]
+        cuts[kind] = cut_at(places, counts[counted], share)
+    before = np.zeros(len(counts), dtype=bool)
+    if cuts[kind] != NOTHING_BEFORE:
+        before[counted] = places <= np.uint64(int(cuts[kind], 16))
+    return before
 
 
-def _set_aside_validation(
-    utterances: Sequence[Placed], splits: dict[str, str], policy: SplitPolicy, cuts: dict[str, str]
-) -> None:
-    """Move a share of the phrases of train to validation, whole phrases only."""
-    train = [u for u in utterances if splits.get(u.key) == TRAIN]
-    phrases = Counter(u.phrase for u in train)
-    kind = f"validation-{policy.validation_share:g}"
-    cut = _cut(cuts, kind, phrases, policy.salt, policy.validation_share)
-    for u in train:
-        if place(policy.salt, kind, u.phrase) <= cut:
-            splits[u.key] = VALIDATION
+def _places(values: Any, salt: str, kind: str) -> NDArray[np.uint64]:
+    """`place` of each value, as a number."""
+    found = (int(place(salt, kind, value or ""), 16) for value in texts(values))
+    return np.fromiter(found, np.uint64, len(values))
 
 
-def _share_of(salt: str, kind: str, value: str) -> float:
-    return int(place(salt, kind, value), 16) / 2**64
+def _in_share(audio: Callable[[], Any], of: Mask, salt: str, kind: str, share: float) -> Mask:
+    """Of each utterance, whether it is one of some and its audio lies in the first `share`."""
+    found = np.zeros(len(of), dtype=bool)
+    if share > 0:
+        digests = texts(audio().take(np.flatnonzero(of)))
+        found[of] = [int(place(salt, kind, digest or ""), 16) / 2**64 < share for digest in digests]
+    return found
 
 
 def leakage_matrix(
     utterances: Iterable[Placed], splits: Mapping[str, str]
 ) -> dict[str, dict[str, int]]:
     """Per split: utterances by whether train knows their speaker and their phrase."""
-    rows = [(u, splits[u.key]) for u in utterances if u.key in splits]
-    speakers = {u.speaker for u, split in rows if split == TRAIN}
-    phrases = {u.phrase for u, split in rows if split == TRAIN}
+    rows = Rows.of([u for u in utterances if u.key in splits], Placed)
+    outcomes = np.array([OUTCOMES.index(splits[u.key]) for u in rows], dtype=np.int8)
+    return leakage(Values.of(rows.column("speaker")), Values.of(rows.column("phrase")), outcomes)
+
+
+def leakage(speakers: Values, phrases: Values, outcomes: Outcomes) -> dict[str, dict[str, int]]:
+    """The same of columns."""
+    train = outcomes == _code(TRAIN)
+    by_speaker, by_phrase = ((v.counts(train) > 0)[v.codes] for v in (speakers, phrases))
     matrix: dict[str, dict[str, int]] = {}
-    for u, split in rows:
-        cell = (
-            f"{'seen' if u.speaker in speakers else 'unseen'}-speaker/"
-            f"{'seen' if u.phrase in phrases else 'unseen'}-phrase"
-        )
-        counts = matrix.setdefault(split, {})
-        counts[cell] = counts.get(cell, 0) + 1
+    for code, split in enumerate(SPLITS):
+        for seen_speaker in (True, False):
+            for seen_phrase in (True, False):
+                cell = (outcomes == code) & (by_speaker == seen_speaker)
+                count = int(np.count_nonzero(cell & (by_phrase == seen_phrase)))
+                if count:
+                    name = (
+                        f"{'seen' if seen_speaker else 'unseen'}-speaker/"
+                        f"{'seen' if seen_phrase else 'unseen'}-phrase"
+                    )
+                    matrix.setdefault(split, {})[name] = count
     return matrix
