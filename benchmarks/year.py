@@ -63,7 +63,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--picture", type=Path, help="write an SVG here")
     parser.add_argument("--epochs", type=float, default=EPOCHS)
     kinds = get_args(CandidateKind)
-    parser.add_argument("--candidates", nargs="+", choices=kinds, default=["cold"])
+    parser.add_argument("--candidates", nargs="+", choices=kinds, default=["cold", "merge"])
     parser.add_argument("--seeds", type=int, default=1, help="cold trainings a month")
     parser.add_argument("--cache", type=Path, default=Path(".local/cache/year"))
     return parser.parse_args()

@@ -110,7 +110,7 @@ def _made(
     trainings: dict[str, TrainingConfig],
 ) -> Made:
     """The candidates of a month. From its first training on, one house keeps to its length."""
-    wanted = world.candidates if house == DEFAULT else CandidatesConfig()
+    wanted = world.candidates if house == DEFAULT else CandidatesConfig(kinds=("cold",))
     prefix = f"{MONTHS.index(month) + 1:02d}-{house}"
     made = world.made(prefix, dataset, champion, trainings[house], wanted)
     run = next(one.run for one in made.models if one.run)

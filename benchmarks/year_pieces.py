@@ -228,6 +228,7 @@ class World:
             training,
             validation_words=sum(len(normalize(one.reference).split()) for one in validation),
             has_champion=has_champion,
+            same_base=has_champion,
         )
         trained = {
             one.name: self._trained(prefix, one, dataset, champion) for one in planned if one.config

@@ -82,8 +82,14 @@ def candidates(
         policy: For its own terms, and the bootstrap of the comparison.
     """
     validation, start = count_validation(dataset, decoding, policy), find_start(release)
+    origin = start.base_model if start else None
     planned = planned_candidates(
-        wanted, training, validation_words=validation.words, has_champion=start is not None
+        wanted,
+        training,
+        validation_words=validation.words,
+        has_champion=start is not None,
+        same_base=origin is not None
+        and (origin.repo, origin.revision) == (base_repo, base_revision),
     )
     runs: dict[str, TrainingRun] = {}
     for one in planned:

@@ -108,7 +108,11 @@ def find_start(release: ReleaseConfig) -> WarmStart | None:
     champion = model_files.describe(hub(), job, cache_dir("models"))
     finished = finished_retrainings(store(), release)
     evidence = evidence_of_model(finished, champion.model_digest)
-    return WarmStart(champion=champion, dataset=evidence.dataset if evidence else None)
+    return WarmStart(
+        champion=champion,
+        dataset=evidence.dataset if evidence else None,
+        base_model=evidence.run.base_model if evidence else None,
+    )
 
 
 @task(task_run_name="merge-{name}", **STAGE)

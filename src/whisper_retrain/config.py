@@ -337,17 +337,17 @@ class TrainingConfig(Config):
     added: ClassVar[frozenset[str]] = frozenset({"decay", "follow_tuning", "keep_trunk", "nodes"})
 
 
-CandidateKind = Literal["cold", "warm", "merge"]
+CandidateKind = Literal["cold", "warm", "merge", "merge-base"]
 
 
 class CandidatesConfig(Config):
     """Which models a retraining makes; the best of them on the validation split is judged."""
 
     kinds: tuple[CandidateKind, ...] = Field(
-        ("cold",),
+        ("cold", "merge"),
         title="Candidates",
-        description="cold: from the base model. warm: from the champion. merge: averages of these, "
-        "of champion and cold, of base model and cold.",
+        description="cold: from the base model. warm: from the champion. merge: averages of these "
+        "and of champion and cold. merge-base: averages of base model and cold.",
         min_length=1,
     )
     seeds: int = Field(

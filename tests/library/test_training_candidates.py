@@ -21,20 +21,43 @@ from whisper_retrain.training.candidates import (
 TRAINING = TrainingConfig(seed=5, base_share=0.25)
 POLICY = GatePolicy(replicates=1000)
 SAID = ("cough", "my", "chest", "hurts", "when", "i", "breathe", "out", "deep", "now")
-ALL = CandidatesConfig(kinds=("cold", "warm", "merge"))
+ALL = CandidatesConfig(kinds=("cold", "warm", "merge", "merge-base"))
 
 
 def plan(
-    wanted: CandidatesConfig, words: int = 2000, has_champion: bool = True
+    wanted: CandidatesConfig,
+    words: int = 2000,
+    has_champion: bool = True,
+    same_base: bool = True,
 ) -> dict[str, Candidate]:
-    found = planned_candidates(wanted, TRAINING, validation_words=words, has_champion=has_champion)
+    found = planned_candidates(
+        wanted,
+        TRAINING,
+        validation_words=words,
+        has_champion=has_champion,
+        same_base=same_base,
+    )
     return {one.name: one for one in found}
 
 
-def test_by_default_there_is_one_cold_training_and_nothing_to_choose_from() -> None:
-    assert CandidatesConfig().is_one
-    assert [*plan(CandidatesConfig())] == ["cold"]
-    assert plan(CandidatesConfig())["cold"].config == TRAINING
+def test_by_default_there_is_a_cold_training_and_its_average_with_the_champion() -> None:
+    found = plan(CandidatesConfig())
+    assert [*found] == ["cold", "merge-champion-cold"]
+    assert found["cold"].config == TRAINING
+
+
+def test_before_the_first_champion_a_cold_training_is_all() -> None:
+    assert [*plan(CandidatesConfig(), has_champion=False)] == ["cold"]
+
+
+def test_a_champion_of_another_base_model_is_averaged_with_nothing() -> None:
+    assert [*plan(CandidatesConfig(), same_base=False)] == ["cold"]
+
+
+def test_with_cold_alone_there_is_nothing_to_choose_from() -> None:
+    alone = CandidatesConfig(kinds=("cold",))
+    assert alone.is_one
+    assert [*plan(alone)] == ["cold"]
 
 
 def test_all_kinds_are_two_trainings_and_five_averages_that_cost_none() -> None:
@@ -62,7 +85,7 @@ def test_without_a_champion_nothing_is_warm() -> None:
 
 
 def test_several_seeds_come_with_their_average() -> None:
-    found = plan(CandidatesConfig(seeds=3))
+    found = plan(CandidatesConfig(kinds=("cold",), seeds=3))
     assert [*found] == ["cold", "cold-seed-6", "cold-seed-7", "merge-seeds"]
     assert [one.config.seed for one in found.values() if one.config] == [5, 6, 7]
     assert found["merge-seeds"].parts == pytest.approx(

@@ -216,7 +216,9 @@ def world(s3_store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         train=trained,
         test_speakers=("0",),
         training=QUICK.model_copy(update={"max_steps": None, "epochs": 0.3, "eval_share": 1.0}),
-        candidates=CandidatesConfig(kinds=("cold", "warm", "merge"), min_validation_words=0),
+        candidates=CandidatesConfig(
+            kinds=("cold", "warm", "merge", "merge-base"), min_validation_words=0
+        ),
         decoding=DecodingConfig(batch_size=16, max_tokens_per_s=8),
         policy=POLICY,
         probed=False,

@@ -39,7 +39,7 @@ from whisper_retrain.history.retrainings import Retraining, latest_retraining
 from whisper_retrain.training.forgetting import CHALLENGER, Remembering
 
 WARM = CandidatesConfig(kinds=("cold", "warm"), min_validation_words=0)
-ALL_KINDS = CandidatesConfig(kinds=("cold", "warm", "merge"), min_validation_words=0)
+ALL_KINDS = CandidatesConfig(kinds=("cold", "warm", "merge", "merge-base"), min_validation_words=0)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -51,22 +51,25 @@ def planned_candidates(
     *,
     validation_words: int,
     has_champion: bool,
+    same_base: bool,
 ) -> tuple[Candidate, ...]:
     """What is made, trainings first; only the first kind where validation could not choose.
 
-    Without a champion nothing can be warm, and the first candidate is cold.
+    Without a champion nothing can be warm, and the first candidate is cold. `same_base`: whether
+    the champion, too, was made from this base model; weights of other origin have no average.
     """
     kinds = [kind for kind in wanted.kinds if has_champion or kind != "warm"] or ["cold"]
-    trained = [_training(kind, training) for kind in kinds if kind != "merge"]
+    trained = [_training(kind, training) for kind in kinds if not kind.startswith("merge")]
     trained = trained or [_training("cold", training)]
     if validation_words < wanted.min_validation_words:
         return (trained[0],)
     cold = [one for one in trained if one.kind == "cold"]
     more = [_training("cold", training, n) for n in range(2, wanted.seeds + 1)] if cold else []
     cold += more
-    merges = _merges(trained, has_champion) if "merge" in kinds else []
     seeds = [_mean("merge-seeds", *(one.name for one in cold))] if len(cold) > 1 else []
-    return (*trained, *more, *seeds, *merges)
+    merges = _merges(trained, has_champion and same_base) if "merge" in kinds else []
+    with_base = _merges_with_base() if "merge-base" in kinds and cold else []
+    return (*trained, *more, *seeds, *merges, *with_base)
 
 
 def _training(kind: CandidateKind, training: TrainingConfig, number: int = 1) -> Candidate:
@@ -80,14 +83,16 @@ def _training(kind: CandidateKind, training: TrainingConfig, number: int = 1) ->
     return Candidate(name=name, kind="cold", config=training.model_copy(update={"seed": seed}))
 
 
-def _merges(trained: list[Candidate], has_champion: bool) -> list[Candidate]:
+def _merges(trained: list[Candidate], with_champion: bool) -> list[Candidate]:
     names = [one.name for one in trained]
     found = [_mean(f"merge-{'-'.join(names)}", *names)] if len(names) > 1 else []
-    if "cold" not in names:
-        return found
-    if has_champion:
+    if with_champion and "cold" in names:
         found.append(_mean("merge-champion-cold", "cold", CHAMPION))
-    return found + [
+    return found
+
+
+def _merges_with_base() -> list[Candidate]:
+    return [
         Candidate(
             name=f"merge-base-{100 * share:.0f}",
             kind="merge",

@@ -32,6 +32,8 @@ class WarmStart(Record):
     """Whose files are trained on."""
     dataset: DatasetRevision | None = None
     """What it was trained on: half of what is drawn is new since then. None: not known."""
+    base_model: ModelRef | None = None
+    """What it was once made from. None: not known."""
 
     @property
     def inputs(self) -> dict[str, Any]:
