@@ -20,8 +20,28 @@ def after(*wers: float, step: int | None = None) -> Course:
     return Course(step=step if step is not None else max(found, default=0), wers=found)
 
 
-def test_the_best_step_has_the_lowest_wer_and_is_the_earliest_of_equals() -> None:
-    assert after(0.3, 0.1, 0.2, 0.1).best_step == 20
+def test_the_best_step_has_the_lowest_wer_and_is_the_latest_of_equals() -> None:
+    course = after(0.3, 0.1, 0.2, 0.1, 0.15)
+    assert (course.best_step, course.best_wer) == (40, 0.1)
+
+
+@pytest.mark.parametrize(("words", "best"), [(100, 30), (100_000, 10)])
+def test_steps_that_so_few_words_cannot_tell_apart_go_to_the_latest(words: int, best: int) -> None:
+    course = after(0.188, 0.23, 0.204)  # standard error of 18.8 %: 3.9 and 0.1 points
+    course.validation_words = words
+    assert (course.lowest_step, course.best_step) == (10, best)
+
+
+def test_weights_that_are_to_be_kept_are_there_to_be_kept() -> None:
+    wers: list[float] = []
+    kept: list[int] = []
+    for wer in (0.3, 0.2, 0.24, 0.35, 0.22, 0.1, 0.3):
+        wers.append(wer)
+        course = after(*wers)
+        course.validation_words = 100
+        step = course.best_step
+        assert step in {10 * len(wers), *kept}, "of this step, or kept before"
+        kept = [step]
 
 
 def test_the_base_model_is_never_the_best_step() -> None:

@@ -5,6 +5,8 @@ Pure: knows nothing of torch or files, and goes into the training state as JSON.
 
 from __future__ import annotations
 
+from math import sqrt
+
 from pydantic import BaseModel
 
 from whisper_retrain.config import TrainingConfig
@@ -23,6 +25,8 @@ class Course(BaseModel):
     """The curve."""
     wers: dict[int, float] = {}
     """Step -> normalised validation WER, a fraction."""
+    validation_words: int = 0
+    """Reference words that those rest on; 0: unknown."""
     elapsed_s: float = 0.0
     """Since the training began, earlier tries included."""
     audio_s: float = 0.0
@@ -44,15 +48,33 @@ class Course(BaseModel):
         return {step: wer for step, wer in self.wers.items() if step != BASE}
 
     @property
-    def best_step(self) -> int | None:
+    def lowest_step(self) -> int | None:
         """The step with the lowest WER, the earliest of equals; None before any validation."""
         trained = self.trained
         return min(trained, key=lambda step: (trained[step], step)) if trained else None
 
     @property
+    def best_step(self) -> int | None:
+        """The latest step within one standard error of the lowest WER; None before any validation.
+
+        A few dozen utterances cannot tell such steps apart, and later ones have learned for longer
+        and at a lower rate. The one-standard-error rule is that of Breiman et al. 1984, 3.4.3; the
+        error of a WER `p` on `n` words is taken as sqrt(p (1 - p) / n).
+        """
+        trained, lowest = self.trained, self.lowest_step
+        if lowest is None:
+            return None
+        wer = trained[lowest]
+        error = (
+            sqrt(max(0.0, wer * (1 - wer)) / self.validation_words) if self.validation_words else 0
+        )
+        return max(step for step, other in trained.items() if other <= wer + error)
+
+    @property
     def best_wer(self) -> float:
-        """The lowest WER of a step that trained something; infinite before any validation."""
-        return min(self.trained.values(), default=float("inf"))
+        """WER of the best step; infinite before any validation."""
+        best = self.best_step
+        return float("inf") if best is None else self.wers[best]
 
     def validation_is_due(self, config: TrainingConfig, schedule: Schedule) -> bool:
         """Whether the weights of this step are to be validated and have not been."""
@@ -64,8 +86,8 @@ class Course(BaseModel):
 
     def out_of_patience(self, config: TrainingConfig) -> bool:
         """Whether the last `patience` validations brought no better WER."""
-        best = self.best_step
-        return best is not None and sum(step > best for step in self.wers) >= config.patience
+        lowest = self.lowest_step
+        return lowest is not None and sum(step > lowest for step in self.wers) >= config.patience
 
     def is_over(self, config: TrainingConfig, schedule: Schedule) -> bool:
         """Whether no step is left to do."""

@@ -49,7 +49,7 @@ class TrainingJob(Job):
     """Fine-tune this base model on this dataset revision in this way."""
 
     stage: ClassVar[str] = "train"
-    version: ClassVar[str] = "v2"
+    version: ClassVar[str] = "v3"
 
     dataset: DatasetRevision
     """What is trained on."""

@@ -158,6 +158,7 @@ class TrainingLoop:
         with merged(self.optimization.loss.whisper):
             result = self.validator.run(self.optimization.loss, progress)
             course.wers[course.step] = result.wer
+            course.validation_words = self.validator.words
             self._keep()
         course.points.append(
             CurvePoint(

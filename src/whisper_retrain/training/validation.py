@@ -86,6 +86,7 @@ class Validator:
         device: Device,
     ) -> None:
         self.labels, self.decoding, self.device, self._load = labels, decoding, device, load
+        self.words = sum(len(normalize(utterance.reference).split()) for utterance in utterances)
         # Alike in length within a batch, since a batch decodes as long as its longest.
         self._ordered = sorted(utterances, key=lambda utterance: -utterance.duration_s)
         self._mine = self._ordered[device.rank :: device.ranks]
