@@ -23,7 +23,7 @@ import yaml
 from benchmarks.year_corpus import MONTHS, Reading, everyday, spoken
 from benchmarks.year_pieces import Model, World, real_world
 from tests.fixtures.s3 import running_s3
-from whisper_retrain.config import CandidatesConfig, TrainingConfig
+from whisper_retrain.config import TrainingConfig
 from whisper_retrain.local.demo.plan import DROPS, readings
 from whisper_retrain.local.demo.speakers import (
     NEW_SPEAKERS,
@@ -73,11 +73,11 @@ def _exchanged(seed: int) -> dict[int, int]:
     return pairs
 
 
-def demo_parameters() -> dict[str, Any]:
-    """Of the deployment `demo`."""
+def demo_training() -> TrainingConfig:
+    """How the deployment `demo` trains."""
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     (demo,) = (one for one in deployments if one["name"] == "demo")
-    return dict(demo["parameters"])
+    return TrainingConfig(**demo["parameters"]["training"])
 
 
 def two_drops(world: World, general: DatasetRevision, folder: Path, seed: int) -> list[Drop]:
@@ -137,14 +137,7 @@ def main() -> None:
     cache: Path = arguments.cache.absolute()
     (cache / "s3").mkdir(parents=True, exist_ok=True)
     with running_s3(cache / "s3", keep=True) as server:
-        demo = demo_parameters()
-        world = real_world(
-            cache,
-            server,
-            TrainingConfig(**demo["training"]),
-            candidates=CandidatesConfig(**demo["candidate_models"]),
-            validation_share=0.06,
-        )
+        world = real_world(cache, server, demo_training(), validation_share=0.06)
         general = world.test_set(spoken(cache, "everyday", everyday(), world.say), is_guard=True)
         found = {
             seed: two_drops(_seeded(world, seed), general, cache, seed) for seed in arguments.seeds
