@@ -7,6 +7,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 pytest_plugins = [
     "tests.fixtures.s3",
+    "tests.fixtures.corpus",
     "tests.fixtures.hub",
     "tests.fixtures.recordings",
     "tests.fixtures.releases",

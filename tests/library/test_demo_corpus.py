@@ -1,6 +1,7 @@
 """The demo corpus: real recordings, the same every time, in the columns of the real dataset."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import soundfile
 
 from tests.fixtures.hub import HubServer
-from whisper_retrain.local.demo.corpus import make_corpus, make_everyday_corpus
+from whisper_retrain.local.demo.corpus import make_everyday_corpus
 from whisper_retrain.local.demo.plan import FAULTY_DROP_2, everyday_readings, readings
 from whisper_retrain.local.demo.publication import publish_corpus
 from whisper_retrain.local.demo.speakers import SPEAKERS, TEST_SPEAKERS, TRAIN_SPEAKERS
@@ -121,13 +122,8 @@ def test_a_drop_is_published_once_and_read_back_by_datasets(
 
 
 @pytest.fixture(scope="module")
-def drops(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, dict[str, Any]]]:
-    folder = tmp_path_factory.mktemp("drops")
-    directories = {drop: make_corpus(folder, drop, _quiet) for drop in (2, 1)}
-    return {
-        drop: {row["id"]: row for row in _rows(directory)}
-        for drop, directory in directories.items()
-    }
+def drops(demo_drop: Callable[[int], Path]) -> dict[int, dict[str, dict[str, Any]]]:
+    return {drop: {row["id"]: row for row in _rows(demo_drop(drop))} for drop in (1, 2)}
 
 
 @pytest.mark.slow

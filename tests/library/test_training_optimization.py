@@ -26,7 +26,7 @@ PLAN = StepPlan(0, tuple(range(8)))
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("base"))
+    return write_tiny_model(tmp_path_factory.mktemp("base"), layers=1)
 
 
 def optimization(base: Path, **changes: Any) -> Optimization:

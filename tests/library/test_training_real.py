@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from benchmarks import training_recipes as recipes
 from whisper_retrain.config import DecodingConfig
 from whisper_retrain.evaluation.transcriber import Audio
 from whisper_retrain.evaluation.transformers_runtime import load_transcriber
+from whisper_retrain.local.demo.base_model import convert_base_model
 from whisper_retrain.training.checkpoint import write_checkpoint
 from whisper_retrain.training.validation import word_error_rate
 
@@ -18,21 +20,18 @@ from whisper_retrain.training.validation import word_error_rate
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_tiny_en_learns_medical_speech_of_unheard_voices(
-    tmp_path_factory: pytest.TempPathFactory,
+    demo_drop: Callable[[int], Path], tmp_path: Path
 ) -> None:
-    from whisper_retrain.local.demo.base_model import convert_base_model
-    from whisper_retrain.local.demo.corpus import make_corpus
-
-    folder = tmp_path_factory.mktemp("real")
     order = recipes.Order(
-        corpus=str(make_corpus(folder, 1, lambda *_: None)),
-        base=str(convert_base_model(folder / "base")),
-        steps=24,
-        settings=(("learning_rate", 1e-4),),
+        corpus=str(demo_drop(1)),
+        base=str(convert_base_model(tmp_path / "base")),
+        steps=16,
+        batch_size=8,
+        settings=(("learning_rate", 1.5e-4),),
     )
-    model, labels, speech = recipes.prepared(order, folder)
+    model, labels, speech = recipes.prepared(order, tmp_path)
     recipes.train_ours(order, model.train(), labels, speech)
-    trained = write_checkpoint(model, Path(order.base), folder / "trained")
+    trained = write_checkpoint(model, Path(order.base), tmp_path / "trained")
     heard = [(one.reference, speech.audio(one)) for one in speech.validation[::5]]
     wer = {folder: wer_of(folder, heard) for folder in (Path(order.base), trained)}
     assert wer[trained] < 0.6 * wer[Path(order.base)]
