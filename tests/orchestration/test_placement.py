@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from contextvars import copy_context
-from threading import Thread
 from typing import Any, cast
 from uuid import UUID
 
@@ -15,12 +13,11 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.deployments import run_deployment
-from prefect.flow_engine import run_flow
 from prefect.states import Cancelled, Completed, Crashed, Failed, Running
 
 from flows import placement
 from flows.placement import placed
+from tests.fixtures.machines import Machines, works
 from whisper_retrain.errors import InputError, TransientError
 from whisper_retrain.records import Artifact
 
@@ -49,30 +46,6 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         client.create_deployment(flow_id=flow_id, name="gpu", enforce_parameter_schema=False)
 
 
-class Machines:
-    """What workers would do: each child that is asked for ends in the next of these ways."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *ends: Callable[[FlowRun], None]) -> None:
-        self.children: list[FlowRun] = []
-        ends_left, ask, outside = list(ends), run_deployment, copy_context()
-
-        def asked(*arguments: Any, **keywords: Any) -> FlowRun:
-            child = ask(*arguments, **keywords)
-            self.children.append(child)
-            # Out of the parent's context, as in another process.
-            other = Thread(target=outside.run, args=(ends_left.pop(0), child))
-            other.start()
-            other.join()
-            return child
-
-        monkeypatch.setattr(placement, "run_deployment", asked)
-
-
-def worked(child: FlowRun) -> None:
-    """The child's flow runs on the other machine, with what it was given as JSON."""
-    run_flow(stand_in, flow_run=child, parameters=child.parameters, return_type="state")
-
-
 def ended(state: Callable[..., State[Any]], message: str) -> Callable[[FlowRun], None]:
     """Some end that is no work."""
 
@@ -84,6 +57,7 @@ def ended(state: Callable[..., State[Any]], message: str) -> Callable[[FlowRun],
     return end
 
 
+worked = works(stand_in)
 lost = ended(Crashed, "the machine is gone")
 
 
