@@ -49,8 +49,9 @@ def publish_start(local_dir: Path, console: Console) -> None:
 def deploy(local_dir: Path, console: Console) -> None:
     """Make the Prefect server ready; schedules stay paused, since they point to the real Hub."""
     services = {k: v for k, v in os.environ.items() if k.startswith(SERVICES)}
-    folders = (ROOT / "deployments", ROOT / "flows")
-    sources = [ROOT / "prefect.yaml", *(path for f in folders for path in sorted(f.glob("*.py")))]
+    # The library's too: the forms of deployments are made from its settings and records.
+    folders = (ROOT / "deployments", ROOT / "flows", ROOT / "src" / "whisper_retrain")
+    sources = [ROOT / "prefect.yaml", *(path for f in folders for path in sorted(f.rglob("*.py")))]
     content = digest_of([[sha256_of(path) for path in sources], services])
 
     def work() -> None:

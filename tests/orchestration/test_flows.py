@@ -17,7 +17,9 @@ from typing import Any
 
 import pytest
 from prefect.artifacts import Artifact
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
+from prefect.utilities.callables import parameter_schema
 
 import flows.retrain
 from flows.fine_tuning import fine_tuning
@@ -26,6 +28,7 @@ from flows.rollback import rollback
 from tasks import services
 from tests.fixtures.chain import DECODING, DEMANDING, LEARNS, LENIENT, UNSURE, Chain, spoken_rows
 from tests.fixtures.keys import rows_of
+from tests.fixtures.machines import Machines, works
 from tests.fixtures.recordings import encoded, tone, write_folder
 from tests.fixtures.tools import need
 from whisper_retrain import model_files
@@ -320,6 +323,28 @@ def test_what_cannot_be_told_is_inconclusive_however_good_it_looks(chain: Chain,
     assert "inconclusive" in told.subject
     assert "100000 are needed" in told.body
     assert not chain.hub.api().repo_exists(unsure.release.repo)
+
+
+def test_stages_on_other_machines_are_asked_for_with_what_the_server_takes(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = {"fine-tune": fine_tuning, "gate": gate}
+    with get_client(sync_client=True) as client:
+        for stage in stages.values():
+            client.create_deployment(
+                client.create_flow(stage),
+                "gpu",
+                enforce_parameter_schema=True,
+                parameter_openapi_schema=parameter_schema(stage.fn).model_dump_for_openapi(),
+            )
+        placed = {name: f"{name}/gpu" for name in stages}
+        monkeypatch.setenv("WHISPER_RETRAIN_STAGES", json.dumps(placed))
+        machines = Machines(monkeypatch, *map(works, stages.values()))
+        little = LEARNS.model_copy(update={"max_steps": 4})
+        state = chain.run(chain.new_release(), training=little)
+        asked = [client.read_flow(one.flow_id).name for one in machines.children]
+    assert state.name == "Rejected", state.message
+    assert asked == list(stages)
 
 
 def test_a_promotion_elsewhere_that_was_rolled_back_meanwhile_is_superseded(

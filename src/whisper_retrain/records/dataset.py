@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_serializer, model_validator
+from pydantic import ConfigDict, Field, model_serializer, model_validator
 
 from whisper_retrain.records.base import Artifact, Record
 
@@ -35,6 +35,11 @@ class SplitSummary(Record):
 
 class SplitState(Record):
     """What later revisions are split by; stored as one flat object, as earlier versions did."""
+
+    # The schema is that of the flat object: a Prefect server checks a placed stage's parameters.
+    model_config = ConfigDict(
+        json_schema_extra={"properties": {}, "additionalProperties": {"type": "string"}}
+    )
 
     cuts: dict[str, str] = Field(default_factory=dict)
     """Kind (speaker, phrase, ...) -> where the test side ends on its line, 16 hex digits."""
