@@ -18,7 +18,9 @@ from whisper_retrain.errors import IntegrityError
 from whisper_retrain.evaluation.evaluate import evaluate_model
 from whisper_retrain.evaluation.jobs import load_evaluation, plan_evaluation
 from whisper_retrain.evaluation.long_form import (
+    ENOUGH_DICTATIONS,
     MOST_DICTATIONS,
+    MOST_STITCHINGS,
     DictatedText,
     Passage,
     dictated,
@@ -48,7 +50,7 @@ def test_the_same_dictations_whatever_order_the_test_set_comes_in() -> None:
 
 
 def test_a_dictation_lasts_one_to_two_minutes_and_uses_no_utterance_twice() -> None:
-    passages = plan_passages(utterances(400))
+    passages = [one for one in plan_passages(utterances(400)) if not one.stitching]
     assert len(passages) > 8
     assert all(60 <= passage.duration_s <= 120 for passage in passages)
     used = [one.id for passage in passages for one in passage.utterances]
@@ -60,14 +62,29 @@ def test_a_dictation_lasts_one_to_two_minutes_and_uses_no_utterance_twice() -> N
 
 def test_a_speaker_follows_the_other_only_when_all_was_said() -> None:
     changes = 0
-    for passage in plan_passages(utterances(400)):
+    passages = plan_passages(utterances(400))
+    for passage in passages:
         changes += sum(a.speaker != b.speaker for a, b in pairwise(passage.utterances))
-    assert changes <= 2  # of three speakers
+    assert changes <= 2 * (1 + passages[-1].stitching)  # of three speakers
 
 
 def test_under_a_minute_is_no_dictation_and_an_hour_is_enough() -> None:
     assert plan_passages(utterances(12)) == []
     assert len(plan_passages(utterances(3000))) == MOST_DICTATIONS
+
+
+def test_a_small_test_set_is_stitched_again_in_other_orders_and_a_large_one_is_not() -> None:
+    passages = plan_passages(utterances(200))
+    stitchings = [
+        [u.id for one in passages if one.stitching == number for u in one.utterances]
+        for number in range(MOST_STITCHINGS)
+    ]
+    assert all(len(ids) == len(set(ids)) > 150 for ids in stitchings)
+    assert len({tuple(ids) for ids in stitchings}) == MOST_STITCHINGS
+    assert len({one.id for one in passages}) == len(passages)
+    enough = plan_passages(utterances(1000))
+    assert len(enough) >= ENOUGH_DICTATIONS
+    assert {one.stitching for one in enough} == {0}
 
 
 def test_the_audio_is_the_utterances_with_their_pauses() -> None:
@@ -196,6 +213,15 @@ def test_alike_dictations_pass() -> None:
 def test_more_errors_on_long_audio_fail() -> None:
     worse = [one(number, errors=20 + number) for number in range(10)]
     assert outcomes(GOOD, worse)["long-form"].outcome == "fail"
+
+
+def test_utterances_that_are_heard_again_are_no_further_blocks_but_may_be_lost() -> None:
+    again = [one(number, stitching=number // 10) for number in range(20)]
+    worse = [*again[:10], *(one(n, errors=40, stitching=1) for n in range(10, 20))]
+    assert outcomes(again, worse)["long-form"].outcome == "pass"
+    assert "10 dictations" in outcomes(again, worse)["long-form"].reason
+    newly = [*again[:19], one(19, stitching=1, longest_deletion=8)]
+    assert outcomes(again, newly)["long-form-lost"].outcome == "fail"
 
 
 def test_the_same_on_little_long_audio_informs() -> None:

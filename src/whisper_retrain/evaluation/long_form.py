@@ -22,7 +22,7 @@ from whisper_retrain.normalizer import normalize
 from whisper_retrain.records import Dictation, Record
 from whisper_retrain.whisper_constants import SAMPLING_RATE_HZ
 
-LONG_FORM_VERSION = "1"
+LONG_FORM_VERSION = "2"
 """Raise it when the same test set would give other dictations or other figures of them."""
 DICTATION_S = (60.0, 120.0)
 """Shortest and longest; how long each is, its first utterance decides."""
@@ -30,6 +30,10 @@ PAUSE_S = (0.3, 1.5)
 """Between two utterances."""
 MOST_DICTATIONS = 40
 """Of a large test set; about an hour of speech."""
+ENOUGH_DICTATIONS = 24
+"""A test set of fewer is stitched again, for a lost passage is rare, and one more is chance."""
+MOST_STITCHINGS = 3
+"""Of a small test set; what a model loses depends on where its windows of 30 s begin."""
 TIME_SLACK_S = 0.1
 """A last segment may end so much after the audio: timestamps are multiples of 20 ms."""
 
@@ -42,6 +46,8 @@ class Passage(Generic[UtteranceT]):
     """One after the other."""
     pauses_s: tuple[float, ...]
     """Before each of them."""
+    stitching: int = 0
+    """Which one of the test set it is of, from 0."""
 
     @property
     def id(self) -> str:
@@ -80,29 +86,41 @@ class DictatedTexts(Record):
 
 
 def plan_passages(utterances: Sequence[UtteranceT]) -> list[Passage[UtteranceT]]:
-    """The dictations of a test set: speaker after speaker, in an order that ids decide.
+    """The dictations of a test set; a small one is stitched up to three times."""
+    passages: list[Passage[UtteranceT]] = []
+    for stitching in range(MOST_STITCHINGS):
+        passages += _stitching(utterances, stitching)
+        if len(passages) >= ENOUGH_DICTATIONS:
+            break
+    return passages[:MOST_DICTATIONS]
+
+
+def _stitching(utterances: Sequence[UtteranceT], number: int) -> list[Passage[UtteranceT]]:
+    """Speaker after speaker, in an order that ids decide, another one for each number.
 
     One may begin with the last words of one speaker and go on with the next one's. What is left
     over at the end and lasts less than 60 s is in none.
     """
-    ordered = sorted(utterances, key=lambda u: (_digest(u.speaker or ""), _digest(u.id)))
+    salt = f"{number} " if number else ""
+    ordered = sorted(utterances, key=lambda u: (_digest(u.speaker or ""), _digest(salt + u.id)))
     passages: list[Passage[UtteranceT]] = []
     part: list[UtteranceT] = []
     for utterance in ordered:
-        passage = _passage([*part, utterance])
+        passage = _passage([*part, utterance], number)
         if part and passage.duration_s > _wanted_s(part[0].id):
-            passages.append(_passage(part))
+            passages.append(_passage(part, number))
             part = [utterance]
         else:
             part.append(utterance)
     if part:
-        passages.append(_passage(part))
+        passages.append(_passage(part, number))
     long = [passage for passage in passages if passage.duration_s >= DICTATION_S[0]]
-    return sorted(long, key=lambda passage: passage.id)[:MOST_DICTATIONS]
+    return sorted(long, key=lambda passage: passage.id)
 
 
-def _passage(utterances: Sequence[UtteranceT]) -> Passage[UtteranceT]:
-    return Passage(tuple(utterances), tuple(_between(PAUSE_S, u.id) for u in utterances))
+def _passage(utterances: Sequence[UtteranceT], stitching: int) -> Passage[UtteranceT]:
+    pauses_s = tuple(_between(PAUSE_S, one.id) for one in utterances)
+    return Passage(tuple(utterances), pauses_s, stitching)
 
 
 def _wanted_s(id_: str) -> float:
@@ -151,4 +169,5 @@ def examine(passage: Passage[UtteranceT], written: DictatedText) -> Dictation:
         longest_deletion=longest_deletion(chunks),
         repeated=max(0, repeated_ngrams(written.text) - repeated_ngrams(passage.reference)),
         in_order=written.in_order,
+        stitching=passage.stitching,
     )

@@ -20,14 +20,20 @@ def long_form(contest: Contest) -> list[RuleOutcome]:
     """WER on dictations surely not higher by more than the margin, and none newly broken."""
     champion = contest.champion.report.dictations
     challenger = contest.challenger.report.dictations
-    if len(champion) < MIN_DICTATIONS:
-        return [_untold(len(champion))] if contest.champion.report.conditions else []
+    first = _first(champion)
+    if len(first) < MIN_DICTATIONS:
+        return [_untold(len(first))] if contest.champion.report.conditions else []
     return [
-        _wer(contest, champion, challenger),
+        _wer(contest, first, _first(challenger)),
         _newly("lost", "miss eight words or more in a row", _lost, champion, challenger),
         _newly("loops", "repeat what was said once", _loops, champion, challenger),
         _newly("times", "have timestamps out of order", _disordered, champion, challenger),
     ]
+
+
+def _first(dictations: tuple[Dictation, ...]) -> tuple[Dictation, ...]:
+    """Of the first stitching: the next ones hold the same utterances, and are no further blocks."""
+    return tuple(one for one in dictations if not one.stitching)
 
 
 def _untold(found: int) -> RuleOutcome:

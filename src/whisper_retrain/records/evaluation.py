@@ -85,6 +85,8 @@ class ProbeResult(Record):
 class Dictation(Record):
     """What a model made of long audio, stitched from utterances of the test set."""
 
+    added = frozenset({"stitching"})
+
     id: str
     """The same for all models on the same test set."""
     duration_s: float
@@ -99,6 +101,8 @@ class Dictation(Record):
     """Sequences of five words that are written again though they are said once."""
     in_order: bool
     """Whether the timestamps never run backwards and end with the audio."""
+    stitching: int = 0
+    """Which one of the test set it is of, from 0: each has all utterances, in another order."""
 
 
 class EvaluationReport(Record):
