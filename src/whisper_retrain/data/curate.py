@@ -112,7 +112,9 @@ def curate(
     if before.test_policy != digest_of_test_policy(policy):
         before = Before()
     earlier = Rows.of(before.utterances, Utterance).sorted_by("id")
-    frozen, notices = _frozen(earlier, review) if policy.test_set == "frozen" else (NONE, [])
+    frozen, notices = Rows.of((), Utterance), list[str]()
+    if policy.test_set == "frozen":
+        frozen, notices = _frozen(earlier, review)
     rows = _Keyed.of(Rows.of(recordings, Recording), review)
     held, changes = _found_again(rows, frozen, review)
     candidates, quarantined = _validated(rows, held, config, count, review)
@@ -133,9 +135,6 @@ def curate(
     check_conservation(curated)
     check_disjoint(utterances, config)
     return curated
-
-
-NONE: Rows[Utterance] = Rows.of((), Utterance)
 
 
 @dataclass(frozen=True, slots=True)
