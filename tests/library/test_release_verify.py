@@ -121,7 +121,8 @@ def test_a_text_that_only_batches_explain_is_counted(model: Path, trial: Trial) 
     # As if the gate's batch had given another text than the Transcriber gives alone.
     first, *others = trial.utterances
     batched = first.model_copy(update={"text": "I need tree pillows to breathe at night."})
-    found = verify_in_child(trial.model_copy(update={"utterances": (batched, *others)}), str(model))
+    changes = {"utterances": (batched, *others), "dictation": None}
+    found = verify_in_child(trial.model_copy(update=changes), str(model))
     assert found.alone >= 1
     assert found.same + found.alone == 3
 
@@ -147,11 +148,10 @@ def test_only_batches_precision_and_the_bound_explain_another_text(
 
 
 def test_more_text_than_the_bound_allows_is_counted_as_such(
-    model: Path, recordings: list[Path], dictation: Path
+    model: Path, recordings: list[Path]
 ) -> None:
     tight = DecodingConfig(max_tokens_per_s=0.01)
-    texts = judged(model, recordings[1:2], tight)
-    trial = Trial(decoding=tight, utterances=texts, dictation=str(dictation))
+    trial = Trial(decoding=tight, utterances=judged(model, recordings[1:2], tight), dictation=None)
     assert verify_in_child(trial, str(model)).bounded == 1
 
 
