@@ -175,6 +175,27 @@ def test_general_speech_must_not_be_forgotten() -> None:
     assert decision.reasons[0].startswith("general-speech")
 
 
+def test_little_general_speech_counts_only_when_it_is_proven_forgotten() -> None:
+    speakers = ("ann", "ben", "cem", "dua")
+    champion = noisy("a", dict.fromkeys(speakers, 0.3), 1)
+    challenger = noisy("b", dict.fromkeys(speakers, 0.1), 2)
+    said, misheard = ("no pain today", "no pain today"), ("no pain today", "no pane today")
+    little = Pair(
+        champion=make_evaluation("a", [said] * 8),
+        challenger=make_evaluation("b", [*[said] * 7, misheard]),
+    )
+    decision = decide(champion, challenger, GatePolicy(), guard=little)
+    assert decision.outcome == "promote"
+    (rule,) = (one for one in decision.rules if one.rule == "general-speech")
+    assert rule.outcome == "info"
+    assert "24 words are too few" in rule.reason
+    strict = GatePolicy(min_guarded_words=24)
+    assert decide(champion, challenger, strict, guard=little).outcome == "inconclusive"
+    forgotten = make_evaluation("b", [misheard] * 8)
+    proven = Pair(champion=little.champion, challenger=forgotten)
+    assert decide(champion, challenger, GatePolicy(), guard=proven).outcome == "reject"
+
+
 def test_the_worst_served_are_chosen_anew_for_each_model() -> None:
     """20 speakers of 100 words: the worst two have 40 and 30 %, then 20 and 20 %."""
     champion = np.array([40, 30] + [5] * 18, dtype=np.float64)

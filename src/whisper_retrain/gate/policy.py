@@ -118,9 +118,9 @@ class GatePolicy(Config):
     )
     min_guarded_words: int = Field(
         1000,
-        title="Least guarded slice (words)",
-        description="A slice of so many words or more must be proven no worse; a smaller one counts"
-        " only when it is proven worse.",
+        title="Least guarded words",
+        description="A slice, dictations or everyday speech of so many words or more must be proven"
+        " no worse; a smaller one counts only when it is proven worse.",
         ge=1,
     )
     safety_share: float = Field(

@@ -247,14 +247,17 @@ def medical(contest: Contest) -> list[RuleOutcome]:
 
 
 def general_speech(contest: Contest) -> list[RuleOutcome]:
-    """WER on everyday speech surely not higher by more than the margin."""
+    """WER on everyday speech surely not much higher; of few words, not surely higher."""
     if contest.guard is None:
         return []
     guard, policy = contest.guard, contest.policy
     found = compare_measure(
         guard.champion, guard.challenger, "words", alpha=policy.guard_alpha, policy=policy
     )
-    return [non_inferior("general-speech", "WER on general speech", found, policy.general_margin)]
+    rule = non_inferior("general-speech", "WER on general speech", found, policy.general_margin)
+    words = guard.champion.report.words.reference_length
+    few = f"{words} words are too few to prove the absence of harm"
+    return [informing(rule, few) if words < policy.min_guarded_words else rule]
 
 
 def slices(contest: Contest) -> list[RuleOutcome]:
