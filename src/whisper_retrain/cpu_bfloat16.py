@@ -1,9 +1,9 @@
 """bfloat16 on a CPU: whether this one has instructions for it, and attention that uses them.
 
 Where it has (AVX512_BF16, AMX), a product of matrices in bfloat16 takes a quarter of the time that
-it takes in float32. torch's fused attention for CPUs takes as long in both (torch 2.13). Scores as
-plain products, in blocks that stay in the cache, take less than half of that. Imports torch when
-used, not before.
+it takes in float32. torch's fused attention for CPUs takes as long in both (torch 2.13): its values
+without AMX, its gradients on all of them. Scores as plain products, in blocks that stay in the
+cache, take half of that. Imports torch when used, not before.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-INSTRUCTIONS = {"avx512_bf16", "amx_bf16"}
+TILES = "amx_bf16"
+INSTRUCTIONS = {"avx512_bf16", TILES}
 """As /proc/cpuinfo names them; others compute bfloat16 in float32 and convert, which is slower."""
 BLOCK_SCORES = 1 << 21
 """Scores of one block: 4 MiB, so that softmax and the second product find them in the cache."""
@@ -21,14 +22,23 @@ BLOCKS = "cpu_blocks"
 
 
 @cache
-def has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether this processor multiplies in bfloat16; False where that can't be told."""
+def _flags(cpuinfo: Path) -> frozenset[str]:
+    """The first processor's; none where that can't be told."""
     try:
         lines = cpuinfo.read_text().splitlines()
     except OSError:
-        return False
-    flags = next((line for line in lines if line.startswith("flags")), "")
-    return not INSTRUCTIONS.isdisjoint(flags.split())
+        return frozenset()
+    return frozenset(next((line for line in lines if line.startswith("flags")), "").split())
+
+
+def has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this processor multiplies in bfloat16; False where that can't be told."""
+    return not INSTRUCTIONS.isdisjoint(_flags(cpuinfo))
+
+
+def has_tiles(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether it has AMX: torch's fused attention uses it, and is then faster than in blocks."""
+    return TILES in _flags(cpuinfo)
 
 
 def use_blocks(model: Any) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from tests.fixtures.training import write_tiny_model
 from whisper_retrain.config import DecodingConfig
-from whisper_retrain.cpu_bfloat16 import BLOCK_SCORES, _attend, has_bfloat16, use_blocks
+from whisper_retrain.cpu_bfloat16 import BLOCK_SCORES, _attend, has_bfloat16, has_tiles, use_blocks
 from whisper_retrain.evaluation.precision import is_decoding, with_precision
 from whisper_retrain.training.model import load_model
 
@@ -27,7 +27,9 @@ def test_the_processor_says_whether_it_has_bfloat16(tmp_path: Path, flags: str, 
     listing = tmp_path / "cpuinfo"
     listing.write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t: amx_bf16\n")
     assert has_bfloat16(listing) is has
+    assert has_tiles(listing) is ("amx_bf16" in flags)
     assert not has_bfloat16(tmp_path / "none")
+    assert not has_tiles(tmp_path / "none")
 
 
 @pytest.mark.parametrize("positions", [1, 208, 1500])
