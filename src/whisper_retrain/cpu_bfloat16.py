@@ -37,7 +37,7 @@ def has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 
 
 def has_tiles(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether it has AMX: torch's fused attention uses it, and is then faster than in blocks."""
+    """Whether it has AMX: the values of torch's fused attention are then the faster ones."""
     return TILES in _flags(cpuinfo)
 
 
@@ -54,12 +54,14 @@ def use_blocks(model: Any) -> None:
 def _attend(module: Any, query: Any, key: Any, value: Any, mask: Any, **options: Any) -> Any:
     """As transformers asks for it: (batch, heads, length, width) to (batch, length, heads, width).
 
-    Left to torch's own: what is masked or causal, and other precisions and devices.
+    Left to torch's own: what is masked or causal, other precisions and devices, and where AMX
+    serves it, whatever needs no gradients.
     """
     import torch
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     blocked = query.device.type == "cpu" and query.dtype == torch.bfloat16
+    blocked = blocked and (torch.is_grad_enabled() or not has_tiles())
     if mask is not None or module.is_causal or options.get("dropout") or not blocked:
         return sdpa_attention_forward(module, query, key, value, mask, **options)
     scale = options.get("scaling")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.fixtures.training import write_tiny_model
+from whisper_retrain import cpu_bfloat16
 from whisper_retrain.config import DecodingConfig
 from whisper_retrain.cpu_bfloat16 import BLOCK_SCORES, _attend, has_bfloat16, has_tiles, use_blocks
 from whisper_retrain.evaluation.precision import is_decoding, with_precision
@@ -53,6 +54,22 @@ def test_attention_in_blocks_is_that_of_torch(positions: int) -> None:
         results.append([found, *(part.grad for part in parts)])
     for exact, blocked in zip(*results, strict=True):
         torch.testing.assert_close(blocked.float(), exact, rtol=0.05, atol=0.02)
+
+
+@pytest.mark.parametrize("tiles", [True, False])
+def test_with_amx_the_blocks_are_for_gradients_alone(
+    tiles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu_bfloat16, "has_tiles", lambda: tiles)
+    monkeypatch.setattr(cpu_bfloat16, "_weighted", lambda query, key, value: value * torch.nan)
+    module = torch.nn.Module()
+    module.is_causal = False
+    parts = [torch.randn(1, 6, 8, 64, dtype=torch.bfloat16) for _ in range(3)]
+    with torch.inference_mode():
+        found, _ = _attend(module, *parts, None)
+    assert bool(found.isnan().any()) is not tiles
+    found, _ = _attend(module, *parts, None)
+    assert found.isnan().any()
 
 
 def test_a_model_that_attends_in_blocks_is_saved_like_any_other(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from whisper_retrain.config import DecodingConfig
-from whisper_retrain.cpu_bfloat16 import has_tiles, use_blocks
+from whisper_retrain.cpu_bfloat16 import use_blocks
 from whisper_retrain.errors import InputError, OutOfMemoryError
 from whisper_retrain.evaluation.cores import in_shares
 from whisper_retrain.evaluation.precision import with_precision
@@ -69,7 +69,7 @@ class TransformersTranscriber:
         self._processor = WhisperProcessor.from_pretrained(str(model_dir))
         self._dtype = getattr(torch, self.decoding.precision)
         model = WhisperForConditionalGeneration.from_pretrained(str(model_dir), dtype=self._dtype)
-        if self._dtype == torch.bfloat16 and not has_tiles():
+        if self._dtype == torch.bfloat16:
             use_blocks(model)
         _keep_encoder_attention(model)
         if self.device.type == "cpu":
