@@ -416,6 +416,16 @@ def test_the_picture_shows_trials_that_ended_and_the_other_seed(job: TuningJob) 
     assert "<!-- the winner, another seed -->" in svg
 
 
+def test_rates_that_lie_close_have_a_few_marks_that_can_be_read(job: TuningJob) -> None:
+    made = proposal(job, other_seed(heard(2)))
+    rates = zip(made.tried, (2.66e-5, 2.8e-5, 3.75e-5), strict=False)
+    close = [one.model_copy(update={"learning_rate": rate}) for one, rate in rates]
+    svg = tuning_svg(made.model_copy(update={"tried": tuple(close)})).decode()
+    marks = ("2.7e-05", "3e-05", "3.3e-05", "3.7e-05")
+    assert [f"<!-- {mark} -->" in svg for mark in marks] == [True] * 4
+    assert r"times 10^{" not in svg
+
+
 # In S3
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
+
+import numpy as np
 
 from whisper_retrain.tuning.proposal import Proposal, Tried
 
@@ -23,13 +26,23 @@ def tuning_svg(proposal: Proposal) -> bytes:
         wer = 100 * proposal.confirmation.wer
         left.plot([rate], [wer], "x", color="black", label="the winner, another seed")
     left.set_xscale("log")
+    _mark_rates(left, [tried.learning_rate for tried in proposal.tried if tried.wers])
     left.set_xlabel("peak learning rate")
     left.set_ylabel("WER on the validation split, %")
     left.legend(fontsize="small")
     right.set_xlabel("compute-seconds of the trial, all its rungs")
+    right.margins(x=0.15)  # for the names beside the points
     file = BytesIO()
     figure.savefig(file, format="svg")
     return file.getvalue()
+
+
+def _mark_rates(axes: Any, rates: Sequence[float]) -> None:
+    """A few ticks from the lowest rate to the highest: a scale's own run into one another."""
+    if rates:
+        marks = np.geomspace(min(rates), max(rates), 4 if min(rates) < max(rates) else 1)
+        axes.set_xticks(marks, [f"{mark:.2g}" for mark in marks])
+    axes.minorticks_off()
 
 
 def _size(rung: int) -> float:
