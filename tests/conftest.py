@@ -1,6 +1,9 @@
 """Fixtures for all tests: real servers on loopback, started once a session when first asked for."""
 
 import os
+from pathlib import Path
+
+import pytest
 
 # Two workers share the cores: libraries read this at their first import, child processes too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -13,3 +16,10 @@ pytest_plugins = [
     "tests.fixtures.releases",
     "tests.fixtures.chain",
 ]
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The folder that all workers of a test run have in common, for what is made once."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
