@@ -298,14 +298,13 @@ def _keep_encoder_attention(model: Any) -> None:
 
 def _encode_in_pieces(model: Any) -> None:
     """Let the encoder take a few utterances at once; none of them sees another one there."""
+    import torch
     from transformers.modeling_outputs import BaseModelOutput
 
     encoder = model.get_encoder()
     encode = encoder.forward
 
     def forward(input_features: Any, **options: Any) -> Any:
-        import torch
-
         pieces = [encode(piece, **options)[0] for piece in input_features.split(PIECE)]
         return BaseModelOutput(last_hidden_state=torch.cat(pieces))
 
