@@ -62,7 +62,7 @@ def test_a_report_is_made_once_and_found_under_any_name(
 def test_a_rerun_transcribes_only_the_shards_that_are_missing(
     s3_store: S3Store, model_dir: Path
 ) -> None:
-    job = plan_evaluation(MODEL, "te" * 32, DECODING)
+    job = plan_evaluation(MODEL, "te" * 32, DECODING, probed=False)
     whole = evaluate_model(job, model_dir, s3_store, tone, UTTERANCES, device="cpu")
     rows = load_evaluation(s3_store, whole).rows
     s3_store.delete(job.record_key)
@@ -112,7 +112,7 @@ def test_whatever_else_can_change_a_report_is_part_of_its_key_and_kept_in_it(
 
 
 def test_edited_rows_are_not_loaded(s3_store: S3Store, model_dir: Path) -> None:
-    job = plan_evaluation(MODEL, "te" * 32, DECODING)
+    job = plan_evaluation(MODEL, "te" * 32, DECODING, probed=False)
     report = evaluate_model(job, model_dir, s3_store, tone, UTTERANCES[:3], device="cpu")
     with pytest.raises(IntegrityError, match="not those that the report was made from"):
         load_evaluation(s3_store, report.model_copy(update={"rows_digest": "0" * 64}))

@@ -20,6 +20,8 @@ from whisper_retrain.local.demo.engines import Piper
 from whisper_retrain.whisper_constants import SAMPLING_RATE_HZ
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+DICTATION_S = 40
+"""More than one window of Whisper's."""
 SENTENCES = (
     "I need three pillows to breathe at night.",
     "My left knee is swollen and stiff in the morning.",
@@ -46,10 +48,10 @@ def speech() -> list[Audio]:
 
 @pytest.fixture(scope="module")
 def dictation(speech: list[Audio]) -> Audio:
-    """75 s: the sentences over and over, with pauses."""
+    """The sentences over and over, with pauses."""
     pause = np.zeros(SAMPLING_RATE_HZ // 2, np.float32)
     once = np.concatenate([part for one in speech for part in (one, pause)])
-    return np.resize(once, 75 * SAMPLING_RATE_HZ)
+    return np.resize(once, DICTATION_S * SAMPLING_RATE_HZ)
 
 
 def test_words_are_those_of_the_text_and_lie_in_the_audio(
@@ -103,7 +105,7 @@ def test_long_audio_reads_as_with_the_pipeline_of_transformers(
     )
     assert long.text == theirs["text"].strip()
     assert not long.runaway
-    assert long.text.count("pillows") >= 5
+    assert long.text.count("pillows") == 4
 
 
 def test_segments_and_words_of_long_audio_follow_one_another(
@@ -114,7 +116,7 @@ def test_segments_and_words_of_long_audio_follow_one_another(
     assert " ".join(word.text for word in long.words) == long.text
     for before, after in pairwise(long.segments):
         assert before.start_s < before.end_s <= after.start_s
-    assert long.segments[-1].end_s <= 75.5
+    assert long.segments[-1].end_s <= DICTATION_S + 0.5
     starts = [word.start_s for word in long.words]
     assert all(after >= before - 0.5 for before, after in pairwise(starts))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from safetensors import SafetensorError
 
 from tests.fixtures.evidence import some_evidence
 from tests.fixtures.hub import HubServer
@@ -38,6 +39,7 @@ from whisper_retrain.training.checkpoint import write_checkpoint
 from whisper_retrain.training.model import load_model, mend_generation_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+DICTATION_S = 40
 SENTENCES = (
     "I need three pillows to breathe at night.",
     "My left knee is swollen and stiff in the morning.",
@@ -70,11 +72,11 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def dictation(recordings: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """75 s: the recordings over and over."""
+    """The recordings over and over, for more than one window of Whisper's."""
     pause = np.zeros(8_000, np.float32)
     once = np.concatenate([part for path in recordings for part in (read_mono(path), pause)])
     path = tmp_path_factory.mktemp("dictation") / "dictation.wav"
-    soundfile.write(path, np.resize(once, 75 * 16_000), 16_000)
+    soundfile.write(path, np.resize(once, DICTATION_S * 16_000), 16_000)
     return path
 
 
@@ -97,6 +99,15 @@ def trial(model: Path, recordings: list[Path], dictation: Path) -> Trial:
     )
 
 
+LOADING = Trial(decoding=DecodingConfig(), utterances=(), dictation=None)
+"""Whether it loads and hears a second of silence."""
+
+
+def tried_here(trial: Trial, model: Path) -> list[str]:
+    """What the child does, in this process, where torch is loaded already: the outcomes."""
+    return list(verify._tried(trial, str(model), None)["outcomes"].values())
+
+
 def test_the_plain_pipeline_writes_what_the_gate_judged_and_reads_a_dictation(
     model: Path, trial: Trial
 ) -> None:
@@ -104,7 +115,7 @@ def test_the_plain_pipeline_writes_what_the_gate_judged_and_reads_a_dictation(
     found = verify_in_child(trial, str(model))
     assert found.utterances == 3
     assert found.same + found.alone == 3
-    assert found.dictation_s == 75.0
+    assert found.dictation_s == DICTATION_S
 
 
 def test_users_decode_as_the_gate_does(base: Path, model: Path) -> None:
@@ -122,9 +133,9 @@ def test_a_text_that_only_batches_explain_is_counted(model: Path, trial: Trial) 
     first, *others = trial.utterances
     batched = first.model_copy(update={"text": "I need tree pillows to breathe at night."})
     changes = {"utterances": (batched, *others), "dictation": None}
-    found = verify_in_child(trial.model_copy(update=changes), str(model))
-    assert found.alone >= 1
-    assert found.same + found.alone == 3
+    found = tried_here(trial.model_copy(update=changes), model)
+    assert found[0] == "alone"
+    assert {*found} <= {"same", "alone"}
 
 
 @pytest.mark.parametrize(
@@ -152,7 +163,7 @@ def test_more_text_than_the_bound_allows_is_counted_as_such(
 ) -> None:
     tight = DecodingConfig(max_tokens_per_s=0.01)
     trial = Trial(decoding=tight, utterances=judged(model, recordings[1:2], tight), dictation=None)
-    assert verify_in_child(trial, str(model)).bounded == 1
+    assert tried_here(trial, model) == ["bounded"]
 
 
 DICTATED = Trial(
@@ -235,7 +246,7 @@ def test_a_real_model_is_promoted_and_then_served_by_its_tag(
     assert model_digest(served) == checkpoint.model_digest
     card = (served / "README.md").read_text()
     assert "of 3 test utterances" in card
-    assert "75 s of stitched test speech" in card
+    assert f"{DICTATION_S} s of stitched test speech" in card
 
 
 def test_without_recordings_it_is_seen_whether_the_model_loads(model: Path) -> None:
@@ -245,8 +256,8 @@ def test_without_recordings_it_is_seen_whether_the_model_loads(model: Path) -> N
 def test_a_model_without_its_tokenizer_is_refused(model: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(model, broken, ignore=shutil.ignore_patterns("*token*", "vocab*", "merges*"))
-    with pytest.raises(PermanentError, match="does not load and transcribe"):
-        load_in_child(broken)
+    with pytest.raises(ValueError, match="tokenizer knows"):
+        tried_here(LOADING, broken)
 
 
 def test_cut_weights_are_refused(model: Path, tmp_path: Path) -> None:
@@ -254,5 +265,5 @@ def test_cut_weights_are_refused(model: Path, tmp_path: Path) -> None:
     shutil.copytree(model, broken)
     weights = broken / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    with pytest.raises(PermanentError, match="does not load and transcribe"):
-        load_in_child(broken)
+    with pytest.raises(SafetensorError):
+        tried_here(LOADING, broken)

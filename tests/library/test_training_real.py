@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +18,9 @@ from whisper_retrain.training.validation import word_error_rate
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_tiny_en_learns_medical_speech_of_unheard_voices(
-    demo_drop: Callable[[int], Path], tmp_path: Path
-) -> None:
+def test_tiny_en_learns_medical_speech_of_unheard_voices(first_drop: Path, tmp_path: Path) -> None:
     order = recipes.Order(
-        corpus=str(demo_drop(1)),
+        corpus=str(first_drop),
         base=str(convert_base_model(tmp_path / "base")),
         steps=16,
         batch_size=8,

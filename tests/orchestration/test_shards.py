@@ -78,8 +78,23 @@ def test_without_dask_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch
         shard_runner("dask://127.0.0.1:8786")
 
 
-@pytest.fixture
-def cluster(prefect_server: None, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def own_store(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Store]:
+    """A store and a cache that the environment names, for this process and for workers."""
+    store, cache = s3_server.store("shards"), tmp_path_factory.mktemp("cache")
+    own = {"WHISPER_RETRAIN_STORE": store.location, "WHISPER_RETRAIN_CACHE_DIR": str(cache)}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (own | s3_server.environment()).items():
+            patch.setenv(name, value)
+        forget_clients()
+        yield store
+    forget_clients()
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    prefect_server: None, own_store: S3Store, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """A scheduler and two workers, as a team would start them; the setting that names it."""
     (port,) = free_ports(1)
     environment = os.environ | {
@@ -90,7 +105,7 @@ def cluster(prefect_server: None, tmp_path: Path) -> Iterator[str]:
     here = ["--host", "127.0.0.1", "--no-dashboard"]
     commands = [["dask_scheduler", "--port", str(port), *here]]
     commands += [["dask_worker", f"tcp://127.0.0.1:{port}", "--nthreads", "1", *here]] * 2
-    log = (tmp_path / "dask.log").open("ab")
+    log = (tmp_path_factory.mktemp("dask") / "log").open("ab")
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", f"distributed.cli.{command[0]}", *command[1:]],
@@ -137,21 +152,6 @@ def test_shards_over_dask_keep_their_keys_and_retries(cluster: str, tmp_path: Pa
     assert refresh(shard_runner(cluster)) == [0, 1, 2, 3]
     assert refresh(shard_runner("threads:2")) == [0, 1, 2, 3]
     assert tries(folder) == [1, 2, 2, 1], "found by their keys, by whomever"
-
-
-@pytest.fixture
-def own_store(
-    s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[S3Store]:
-    """A store and a cache that the environment names, for this process and for workers."""
-    store = s3_server.store("shards")
-    monkeypatch.setenv("WHISPER_RETRAIN_STORE", store.location)
-    monkeypatch.setenv("WHISPER_RETRAIN_CACHE_DIR", str(tmp_path / "cache"))
-    for name, value in s3_server.environment().items():
-        monkeypatch.setenv(name, value)
-    forget_clients()
-    yield store
-    forget_clients()
 
 
 def stored(store: S3Store, job: EvaluationJob) -> dict[str, TranscriptShard]:

@@ -34,13 +34,16 @@ NOT_AUDIO = b"<html><head><title>503 Service Unavailable</title></head><body></b
 Recordings = dict[str, bytes]
 
 
-def make_corpus(cache_dir: Path, drop: int, progress: Progress) -> Path:
+def make_corpus(
+    cache_dir: Path, drop: int, progress: Progress, plan: tuple[Reading, ...] | None = None
+) -> Path:
     """The directory with the parquet files of a drop, made if it is not there yet.
 
     `progress` gets the recordings made and their total; nothing, when they were there. Drop 2
-    holds copies of recordings of drop 1 and makes that first.
+    holds copies of recordings of drop 1 and makes that first. `plan` is what it consists of: by
+    default all `readings` of the drop.
     """
-    plan = readings(drop)
+    plan = plan or readings(drop)
     originals = {reading.copied for reading in plan} - {""}
     copies: Recordings = {}
     target = _directory(cache_dir, f"drop-{drop}", plan)
