@@ -1,8 +1,9 @@
 """Every cache key, retry rule, timeout and tag of the tasks, in one place.
 
-A stage's task takes one job, whose `stage/digest` is the cache key: it hits across flow runs and
-machines, and misses when the stage's version is raised, as the S3 key does. Prefect's own default
-contains the flow run's id and never hits again; `INPUTS` does not contain the task.
+A stage's task takes one job, whose `stage/digest` is the cache key, after the store's address, for
+results name places in it: it hits across flow runs and machines, and misses when the stage's
+version is raised, as the S3 key does. Prefect's own default contains the flow run's id and never
+hits again; `INPUTS` does not contain the task.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.tasks import Task, exponential_backoff
 
+from tasks.services import settings
 from whisper_retrain.errors import TransientError
 from whisper_retrain.records import Job
 
@@ -25,7 +27,7 @@ GPU_TAG = "gpu"
 def key_of_job(_: TaskRunContext, arguments: dict[str, Any]) -> str:
     """The key of the one job among the arguments; the others have no part in the outcome."""
     (job,) = (value for value in arguments.values() if isinstance(value, Job))
-    return job.cache_key
+    return f"{settings().store}/{job.cache_key}"
 
 
 def is_transient(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:

@@ -12,6 +12,7 @@ from prefect import Task, flow, task
 from prefect.cache_policies import NO_CACHE
 
 import tasks
+from tasks import policies
 from tasks.policies import GPU_TAG, STAGE, is_transient
 from tests.fixtures.evidence import some_evidence
 from whisper_retrain.config import (
@@ -34,6 +35,7 @@ from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.model_files import ModelJob
 from whisper_retrain.records import Job, ModelRef, Pair
 from whisper_retrain.release.evidence import ReleaseJob
+from whisper_retrain.settings import Settings
 from whisper_retrain.training.job import TrainingJob
 from whisper_retrain.training.merging import MergeJob, MergePart
 
@@ -113,6 +115,21 @@ def test_equal_jobs_hit_across_flow_runs_and_others_miss() -> None:
     assert once("demo/one") == once("demo/one") == "model 1"
     assert once("demo/two") == "model 2"
     assert len(calls) == 2
+
+
+def test_a_result_that_names_places_in_another_store_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[str] = []
+    work = counting(calls)
+
+    @flow
+    def once() -> Any:
+        return work(ModelJob(name="base", repo="demo/moved", revision="ab" * 20))
+
+    assert once() == "model 1"
+    monkeypatch.setattr(policies, "settings", lambda: Settings(store="s3://another-bucket"))
+    assert once() == "model 2"
 
 
 def test_two_stages_with_equal_inputs_do_not_share_a_result() -> None:
