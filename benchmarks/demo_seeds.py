@@ -20,8 +20,9 @@ from typing import Any
 
 import yaml
 
+from benchmarks.real_world import real_world
 from benchmarks.year_corpus import MONTHS, Reading, everyday, spoken
-from benchmarks.year_pieces import Model, World, real_world
+from benchmarks.year_pieces import Model, World
 from tests.fixtures.s3 import running_s3
 from whisper_retrain.config import TrainingConfig
 from whisper_retrain.local.demo.plan import DROPS, readings

@@ -4,7 +4,7 @@
 
 Real tiny.en, real refresh, trainings, gate and records on a real S3 server, no Prefect. What was
 done lies under the digest of its inputs in --cache: a stopped run goes on (SIGTERM stops it within
-seconds, and the training under way saves its state). Fewer than twelve months: only the policies
+seconds, and the training under way saves its state). Up to three months: only the policies
 default, cold_fixed and first, and a vault of 300 utterances, which all judge. The candidates of a
 month are made once, from the default's champion, and shared; only cold_fixed trains its own, each
 for as many steps as January's took.
@@ -19,16 +19,17 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+from benchmarks.real_world import real_world
 from benchmarks.year_corpus import MONTHS, drop, everyday, spoken, vault
 from benchmarks.year_life import Speech, live
 from benchmarks.year_picture import draw
-from benchmarks.year_pieces import World, real_world
+from benchmarks.year_pieces import World
 from benchmarks.year_policies import POLICIES, SHORT
 from benchmarks.year_verdict import figures, table, wer_by_month
 from tests.fixtures.s3 import S3Server, running_s3
 from whisper_retrain.config import CandidateKind, CandidatesConfig, TrainingConfig
 
-VAULT, SHORT_VAULT = 1200, 300
+VAULT, SHORT_VAULT, SHORT_MONTHS = 1200, 300, 3
 EPOCHS = 4.0
 """60 steps in January: as many as the demo's first training takes."""
 
@@ -42,7 +43,7 @@ def main() -> None:
     server_folder.mkdir(parents=True, exist_ok=True)
     with running_s3(server_folder, keep=True) as server:
         world = _world(arguments, cache, server)
-        short = arguments.months < len(MONTHS)
+        short = arguments.months <= SHORT_MONTHS
         policies = SHORT if short else tuple(POLICIES)
         speech = _speech(world, cache / "speech", short)
         year = live(world, speech, MONTHS[: arguments.months], policies)

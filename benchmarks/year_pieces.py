@@ -6,7 +6,6 @@ under the digest of its inputs, so a stopped run goes on where it was. Knows not
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -14,10 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from benchmarks.year_corpus import MONTHS, Reading, arrive, digest_of_readings
-from tests.fixtures.s3 import BUCKET, S3Server
 from whisper_retrain import model_files
 from whisper_retrain.config import (
     CandidatesConfig,
@@ -42,8 +39,6 @@ from whisper_retrain.evaluation.rows import Evaluation
 from whisper_retrain.gate.decision import DecisionJob, judge
 from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.history.looks import Lineage, close_look, enter_look, lineage_of
-from whisper_retrain.local.demo.base_model import convert_base_model
-from whisper_retrain.local.demo.speakers import DEMO_TEST_SPEAKERS
 from whisper_retrain.normalizer import normalize
 from whisper_retrain.records import (
     Checkpoint,
@@ -65,7 +60,6 @@ from whisper_retrain.training.candidates import (
 )
 from whisper_retrain.training.code_revision import code_revision
 from whisper_retrain.training.job import Tracking, TrainingJob, WarmStart
-from whisper_retrain.training.launch import run_training
 from whisper_retrain.training.merging import MergeJob, MergePart, merge
 
 CACHE_BYTES = 20 * 2**30
@@ -156,16 +150,17 @@ class World:
             return found
         self.say(f"{month}: refresh of {len(readings)} recordings")
         place = arrive(self.cache / f"recordings-{first}", drops)
-        revision = refresh_dataset(self._config(place), self.store)
+        revision = refresh_dataset(self.config(place), self.store)
         write_record(self.store, key, revision)
         return revision
 
     def is_new(self, before: DatasetRevision | None, dataset: DatasetRevision) -> bool:
         """Whether there is enough in a dataset for a retraining, by the settings' own rule."""
         place = Path(dataset.sources[0].location)
-        return enough_new(before, dataset, self._config(place))
+        return enough_new(before, dataset, self.config(place))
 
-    def _config(self, place: Path) -> DatasetConfig:
+    def config(self, place: Path) -> DatasetConfig:
+        """How a refresh makes a dataset of a folder of recordings."""
         splits = SplitPolicy(
             test_speakers=self.test_speakers, validation_share=self.validation_share
         )
@@ -231,7 +226,9 @@ class World:
             same_base=has_champion,
         )
         trained = {
-            one.name: self._trained(prefix, one, dataset, champion) for one in planned if one.config
+            one.name: self._candidate(prefix, one, dataset, champion)
+            for one in planned
+            if one.config
         }
         if len(planned) == 1:
             return Made(tuple(trained.values()))
@@ -259,24 +256,34 @@ class World:
         needed = [name for name in candidate.parts or [candidate.name] if name in models]
         return sum(models[name].seconds for name in needed)
 
-    def _trained(
+    def _candidate(
         self, prefix: str, candidate: Candidate, dataset: DatasetRevision, champion: Model
     ) -> Model:
-        warm = candidate.kind == "warm"
         assert candidate.config, "averages are not trained"
+        start = champion if candidate.kind == "warm" else None
+        return self.trained(f"{prefix}-{candidate.name}", candidate.config, dataset, start)
+
+    def trained(
+        self,
+        name: str,
+        config: TrainingConfig,
+        dataset: DatasetRevision,
+        champion: Model | None = None,
+    ) -> Model:
+        """A model trained in this way, from the base model or on from a champion."""
+        start = WarmStart(champion=champion.ref, dataset=champion.dataset) if champion else None
         job = TrainingJob(
             dataset=dataset,
             base_model=self.base_model.ref,
-            config=candidate.config,
+            config=config,
             decoding=self.decoding,
             code_revision=code_revision(),
             tracking=Tracking(mode="off"),
-            start=WarmStart(champion=champion.ref, dataset=champion.dataset) if warm else None,
+            start=start,
         )
-        name = f"{prefix}-{candidate.name}"
         self.say(f"  {name}: training on {dataset.splits['train'].utterances}")
         work = self.cache / "work" / job.digest[:16]
-        run = self.train(job, self.folder(champion) if warm else self.base, work)
+        run = self.train(job, self.folder(champion) if champion else self.base, work)
         shutil.rmtree(work, ignore_errors=True)
         self.say(
             f"  {name}: {run.steps} steps in {run.duration_s:.0f} s, {run.audio_s_per_s} audio-s/s,"
@@ -374,24 +381,3 @@ class World:
 def _reports(both: Sequence[Evaluation]) -> Pair[EvaluationReport]:
     champion, challenger = both
     return Pair(champion=champion.report, challenger=challenger.report)
-
-
-def real_world(cache: Path, server: S3Server, training: TrainingConfig, **settings: Any) -> World:
-    """tiny.en and the demo's test voices; trainings in processes of their own."""
-    # What the training's own process reads.
-    os.environ.update(server.environment() | {"WHISPER_RETRAIN_CACHE_DIR": str(cache)})
-    store = S3Store(f"s3://{BUCKET}/year")
-
-    def train(job: TrainingJob, start: Path, work: Path) -> TrainingRun:
-        return run_training(job, store.location, start, work, lambda _: None)
-
-    return World(
-        store=store,
-        cache=cache,
-        base=convert_base_model(cache / "whisper-tiny.en"),
-        train=train,
-        test_speakers=tuple(map(str, DEMO_TEST_SPEAKERS)),
-        training=training,
-        say=lambda text: print(text, flush=True),
-        **settings,
-    )
