@@ -22,12 +22,12 @@ from benchmarks.real_world import world_in
 from benchmarks.year import VAULT
 from benchmarks.year_corpus import Reading, arrive, spoken, vault
 from benchmarks.year_pieces import Model, World
+from benchmarks.year_verdict import against
 from whisper_retrain.config import BaseModelConfig, DatasetConfig, ReleaseConfig, TrainingConfig
 from whisper_retrain.data.refresh import refresh_dataset
 from whisper_retrain.edges.store import S3Store
 from whisper_retrain.errors import DivergedError
 from whisper_retrain.evaluation.rows import Evaluation
-from whisper_retrain.gate.measures import compare_measure
 from whisper_retrain.local.demo.plan import DROPS
 from whisper_retrain.records import DatasetRevision
 from whisper_retrain.tuning.budget import TuningBudget
@@ -41,8 +41,6 @@ SPACE = SearchSpace(epochs=(0.5, 1.0, 2.0))
 BUDGET = TuningBudget()
 VALIDATION_SHARE = 0.38
 """Of the phrases that are left for training: a tuning wants 2,500 words."""
-ALPHA = 0.025
-"""One-sided: the vault's intervals are 95 %."""
 
 
 def main(seed: int, base_repo: str, answer: Path) -> None:
@@ -115,11 +113,9 @@ def prefect_server() -> Iterator[None]:
 
 def rivals(world: World, dataset: DatasetRevision, proposal: Proposal) -> dict[str, Any]:
     """The proposal's model, found again, and those that it is held against."""
-    first, last = proposal.tried[0], len(SPACE.epochs) - 1
+    first = proposal.tried[0]
     rate = first.learning_rate / first.point[RATE]
-    as_now = rung_settings(
-        settings_of(first.point, world.training, rate), SPACE.epochs, last, keep_trunk=False
-    )
+    as_now = longest(first.point, world.training, rate)
     tuned = followed(world.training, proposal) if proposal.settings else as_now
     chosen, points = random_choice(world, dataset, rate, proposal.spent_s)
     return {
@@ -150,9 +146,7 @@ def random_choice(
     models: list[Model] = []
     while not tried or spent_s * (tried + 1) / tried <= seconds:
         point, began = random_point(rng), time.monotonic()
-        settings = settings_of(point, world.training, rate)
-        last = len(SPACE.epochs) - 1
-        config = rung_settings(settings, SPACE.epochs, last, keep_trunk=False)
+        config = longest(point, world.training, rate)
         tried += 1
         try:
             model = world.trained(f"random {tried}", config, dataset)
@@ -167,6 +161,12 @@ def random_choice(
     return models[best_of(scored, world.policy).number], tried
 
 
+def longest(point: Point, training: TrainingConfig, rate: float) -> TrainingConfig:
+    """The settings of a point on the last rung."""
+    settings, last = settings_of(point, training, rate), len(SPACE.epochs) - 1
+    return rung_settings(settings, SPACE.epochs, last, keep_trunk=False)
+
+
 def random_point(rng: random.Random) -> Point:
     """Of the space, the rate on a logarithmic scale."""
     low, high = math.log(SPACE.lowest_rate), math.log(SPACE.highest_rate)
@@ -178,18 +178,13 @@ def random_point(rng: random.Random) -> Point:
 
 def verdict(world: World, judged: dict[str, Evaluation]) -> dict[str, Any]:
     """What the vault says."""
-
-    def against(rival: str) -> dict[str, float]:
-        found = compare_measure(
-            judged[rival], judged["proposed"], "words", alpha=ALPHA, policy=world.policy
-        )
-        low, high = found.interval.low, found.interval.high
-        return {"difference": found.difference, "low": low, "high": high}
-
     return {
         "vault_wer": {who: one.report.words.error_rate for who, one in judged.items()},
         "vault_medical_wer": {who: one.report.medical.error_rate for who, one in judged.items()},
-        "against": {rival: against(rival) for rival in ("as now", "random")},
+        "against": {
+            rival: against(world, judged[rival], judged["proposed"])
+            for rival in ("as now", "random")
+        },
     }
 
 

@@ -63,7 +63,7 @@ def figures(world: World, speech: Speech, year: Year) -> dict[str, Any]:
         "cost_ratio": cost_ratio([w.seconds for _, w in asked], [w.cold_s for _, w in asked]),
         "months_to_new_term": _months_to_new_term(year, heard),
         "default_against": {
-            policy: _against(world, heard(champion), heard(last[DEFAULT]))
+            policy: against(world, heard(champion), heard(last[DEFAULT]))
             for policy, champion in last.items()
             if policy != DEFAULT
         },
@@ -109,8 +109,9 @@ def _before(year: Year, end: MonthEnd) -> str:
     return year.ends[number - 1].champions[DEFAULT] if number else BASE
 
 
-def _against(world: World, other: Evaluation, default: Evaluation) -> dict[str, float]:
-    found = compare_measure(other, default, "words", alpha=ALPHA, policy=world.policy)
+def against(world: World, other: Evaluation, ours: Evaluation) -> dict[str, float]:
+    """What ours has less than another one, in WER, and the paired 95 % interval."""
+    found = compare_measure(other, ours, "words", alpha=ALPHA, policy=world.policy)
     return {
         "difference": found.difference, "low": found.interval.low, "high": found.interval.high,
     }  # fmt: skip

@@ -100,7 +100,7 @@ class Job(Record):
 
     @property
     def cache_key(self) -> str:
-        """What Prefect knows the result by."""
+        """What Prefect knows the result by, within one store."""
         return f"{self.stage}/{self.digest}"
 
     @property
