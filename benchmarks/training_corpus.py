@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -32,19 +32,26 @@ ACCENTS = ("en-us", "en", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "en-
 VARIANTS = ("m8", "f1", "Alex", "Andrea", "Denis", "Michael", "adam", "aunty", "david", "edward",
             "grandpa", "linda", "max", "paul", "pablo", "quincy", "robert", "sandro", "shelby",
             "steph", "travis", "victor", "zac", "steph2")  # fmt: skip
-VOICES = tuple(
-    Speaker(
-        id=90_000_000 + number,
-        engine="espeak",
-        voice=f"{ACCENTS[number % len(ACCENTS)]}+{variant}",
-        words_per_minute=140 + 7 * number % 30,
-        pitch=40 + 5 * number % 25,
-        snr_db=(28.0, 35.0, 40.0)[number % 3],
-        noise_slope=float(number % 3),
-        rate_hz=(16_000, 22_050, 44_100, 8_000)[number % 4],
+
+
+def voices(variants: Sequence[str], first_id: int) -> tuple[Speaker, ...]:
+    """One voice for each variant of eSpeak NG; accents, manners and microphones in turn."""
+    return tuple(
+        Speaker(
+            id=first_id + number,
+            engine="espeak",
+            voice=f"{ACCENTS[number % len(ACCENTS)]}+{variant}",
+            words_per_minute=140 + 7 * number % 30,
+            pitch=40 + 5 * number % 25,
+            snr_db=(28.0, 35.0, 40.0)[number % 3],
+            noise_slope=float(number % 3),
+            rate_hz=(16_000, 22_050, 44_100, 8_000)[number % 4],
+        )
+        for number, variant in enumerate(variants)
     )
-    for number, variant in enumerate(VARIANTS)
-)
+
+
+VOICES = voices(VARIANTS, first_id=90_000_000)
 GROUPS = ("test", "next", "validation")
 """Of the demo's sentences: those that drop 1 trains on are in none of them."""
 

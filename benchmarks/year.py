@@ -5,9 +5,9 @@
 Real tiny.en, real refresh, trainings, gate and records on a real S3 server, no Prefect. What was
 done lies under the digest of its inputs in --cache: a stopped run goes on (SIGTERM stops it within
 seconds, and the training under way saves its state). Up to three months: only the policies
-default, cold_fixed and first, and a vault of 300 utterances, which all judge. The candidates of a
-month are made once, from the default's champion, and shared; only cold_fixed trains its own, each
-for as many steps as January's took.
+default, cold_fixed and first, and 300 utterances each in test set and vault, which all judge. The
+candidates of a month are made once, from the default's champion, and shared; only cold_fixed trains
+its own, each for as many steps as January's took.
 """
 
 from __future__ import annotations
@@ -16,11 +16,21 @@ import argparse
 import json
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
 from benchmarks.real_world import real_world
-from benchmarks.year_corpus import MONTHS, drop, everyday, spoken, vault
+from benchmarks.year_corpus import (
+    MONTHS,
+    TEST_UTTERANCES,
+    TEST_VOICES,
+    Reading,
+    drop,
+    everyday,
+    spoken,
+    vault,
+)
 from benchmarks.year_life import Speech, live
 from benchmarks.year_picture import draw
 from benchmarks.year_pieces import World
@@ -30,7 +40,7 @@ from tests.fixtures.s3 import S3Server, running_s3
 from whisper_retrain.config import CandidateKind, CandidatesConfig, TrainingConfig
 from whisper_retrain.gate.policy import GatePolicy
 
-VAULT, SHORT_VAULT, SHORT_MONTHS = 1200, 300, 3
+VAULT, SHORT_VAULT, SHORT_TEST, SHORT_MONTHS = 1200, 300, 300, 3
 EPOCHS = 4.0
 """60 steps in January: as many as the demo's first training takes."""
 POLICY = GatePolicy(planned_looks=len(MONTHS))
@@ -85,7 +95,10 @@ def _world(arguments: argparse.Namespace, cache: Path, server: S3Server) -> Worl
     candidates = CandidatesConfig(
         kinds=tuple(arguments.candidates), seeds=arguments.seeds, min_validation_words=0
     )
-    return real_world(cache, server, training, candidates=candidates, policy=POLICY)
+    speakers = tuple(str(one.id) for one in TEST_VOICES)
+    return real_world(
+        cache, server, training, candidates=candidates, policy=POLICY, test_speakers=speakers
+    )
 
 
 def _speech(world: World, folder: Path, short: bool) -> Speech:
@@ -99,8 +112,14 @@ def _speech(world: World, folder: Path, short: bool) -> Speech:
         for name, readings in heard.items()
         if readings
     }
+    utterances = SHORT_TEST if short else TEST_UTTERANCES
+
+    def arrived(month: str) -> tuple[Path, Sequence[Reading]]:
+        readings = drop(month, utterances)
+        return spoken(folder, month.lower(), readings, world.say), readings
+
     return Speech(
-        drop=lambda month: (spoken(folder, month.lower(), drop(month), world.say), drop(month)),
+        drop=arrived,
         general=sets["everyday"],
         judging=sets["judging"],
         choosing=sets.get("choosing"),

@@ -19,7 +19,7 @@ from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmarks.training_corpus import VOICES
+from benchmarks.training_corpus import VOICES, voices
 from whisper_retrain.local.demo.plan import Sentence, sentences
 from whisper_retrain.local.demo.recording import record
 from whisper_retrain.local.demo.speakers import (
@@ -67,7 +67,11 @@ VAULT_DRUG_LINES = tuple(
         "Dupilumab was approved by her insurance last Monday.",
     )
 )
-TEST_UTTERANCES, FIRST_SENTENCES, DRUG_READINGS, READINGS, KNOWN_READERS = 300, 150, 3, 3, 3
+TEST_UTTERANCES, FIRST_SENTENCES, DRUG_READINGS, READINGS, KNOWN_READERS = 900, 150, 3, 3, 3
+MORE_TEST_VARIANTS = ("Alicia", "Andy", "Diogo", "Henrique", "Hugo", "Marco", "Mike", "Nguyen",
+                      "antonio", "boris", "ed", "gustave", "ian", "john", "miguel")  # fmt: skip
+TEST_VOICES = TEST_SPEAKERS + voices(MORE_TEST_VARIANTS, first_id=91_000_000)
+"""Who reads the test set, with many microphones: the gate protects what its test set is like."""
 FIRST_SPEAKERS = TRAIN_SPEAKERS[:7]
 LATER_SPEAKERS = TRAIN_SPEAKERS[7:] + NEW_SPEAKERS + VALIDATION_SPEAKERS
 WRONG_EVERY = 5
@@ -92,12 +96,12 @@ class Reading:
 
 
 @cache
-def drop(month: str) -> tuple[Reading, ...]:
-    """What arrives in a month."""
+def drop(month: str, test_utterances: int = TEST_UTTERANCES) -> tuple[Reading, ...]:
+    """What arrives in a month; the first one brings the test set, too."""
     if month == NOTHING:
         return ()
     if month == "January":
-        test = _spread(sentences("test")[::2], TEST_SPEAKERS, TEST_UTTERANCES, "test")
+        test = _spread(sentences("test")[::2], TEST_VOICES, test_utterances, "test")
         return test + _dealt(_mixed("train")[:FIRST_SENTENCES], FIRST_SPEAKERS, 2, "01")
     number = DROPS.index(month)
     name = f"{MONTHS.index(month) + 1:02d}"

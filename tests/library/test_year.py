@@ -13,6 +13,7 @@ from benchmarks.year_corpus import (
     DRUG,
     MONTHS,
     NEW_DRUG,
+    TEST_VOICES,
     WRONG,
     Reading,
     arrive,
@@ -39,7 +40,7 @@ from tests.fixtures.training import QUICK, phrases, say, write_tiny_model
 from whisper_retrain.config import CandidatesConfig, DecodingConfig
 from whisper_retrain.edges.store import S3Store
 from whisper_retrain.gate.policy import GatePolicy
-from whisper_retrain.local.demo.speakers import TEST_SPEAKERS, TRAIN_SPEAKERS, Speaker
+from whisper_retrain.local.demo.speakers import TRAIN_SPEAKERS, Speaker
 from whisper_retrain.records import TrainingRun
 from whisper_retrain.training.__main__ import _open_speech
 from whisper_retrain.training.devices import Device
@@ -141,8 +142,9 @@ def test_every_recording_is_one_of_its_own() -> None:
 
 
 def test_the_test_set_is_januarys_and_large_enough() -> None:
-    voices = {one.id for one in TEST_SPEAKERS}
-    assert sum(one.speaker.id in voices for one in drop("January")) == 300
+    voices = {one.id for one in TEST_VOICES}
+    assert sum(one.speaker.id in voices for one in drop("January")) == 900
+    assert sum(one.speaker.id in voices for one in drop("January", 300)) == 300
     assert not any(one.speaker.id in voices for m in MONTHS[1:] for one in drop(m))
 
 
