@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,13 @@ def real_world(cache: Path, server: S3Server, training: TrainingConfig, **settin
     return world_in(S3Store(f"s3://{BUCKET}/year"), cache, training, **settings)
 
 
-def world_in(store: S3Store, cache: Path, training: TrainingConfig, **settings: Any) -> World:
+def world_in(
+    store: S3Store,
+    cache: Path,
+    training: TrainingConfig,
+    test_speakers: Iterable[int] = DEMO_TEST_SPEAKERS,
+    **settings: Any,
+) -> World:
     """The same in a store of the server that the environment names."""
 
     def train(job: TrainingJob, start: Path, work: Path) -> TrainingRun:
@@ -35,7 +42,8 @@ def world_in(store: S3Store, cache: Path, training: TrainingConfig, **settings: 
         cache=cache,
         base=convert_base_model(cache / "whisper-tiny.en"),
         train=train,
+        test_speakers=tuple(map(str, test_speakers)),
         training=training,
         say=lambda text: print(text, flush=True),
-        **({"test_speakers": tuple(map(str, DEMO_TEST_SPEAKERS))} | settings),
+        **settings,
     )

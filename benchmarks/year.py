@@ -95,9 +95,9 @@ def _world(arguments: argparse.Namespace, cache: Path, server: S3Server) -> Worl
     candidates = CandidatesConfig(
         kinds=tuple(arguments.candidates), seeds=arguments.seeds, min_validation_words=0
     )
-    speakers = tuple(str(one.id) for one in TEST_VOICES)
+    speakers = [one.id for one in TEST_VOICES]
     return real_world(
-        cache, server, training, candidates=candidates, policy=POLICY, test_speakers=speakers
+        cache, server, training, test_speakers=speakers, candidates=candidates, policy=POLICY
     )
 
 
