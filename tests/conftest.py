@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-# Two workers share the cores: libraries read this at their first import, child processes too.
+# Workers share the cores: libraries read this at their first import, child processes too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 pytest_plugins = [
@@ -16,6 +16,12 @@ pytest_plugins = [
     "tests.fixtures.releases",
     "tests.fixtures.chain",
 ]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, so that no worker is left alone with one of them at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")
