@@ -17,7 +17,7 @@ from whisper_retrain.config import CandidatesConfig, TrainingConfig
 from whisper_retrain.records import DatasetRevision
 
 DEFAULT, FIXED, ORACLE, LOWER = "default", "cold_fixed", "oracle", "lower_wer"
-UNBEATEN = "no candidate makes fewer errors on the validation split than the champion does"
+UNBEATEN = "no candidate can make fewer errors than the champion, by the validation split"
 
 
 @dataclass(frozen=True)

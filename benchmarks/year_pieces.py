@@ -96,7 +96,7 @@ class Made:
     models: tuple[Model, ...]
     """All of them, the best on the validation split first."""
     beats_champion: bool = True
-    """Whether the first of them makes fewer errors there than the champion it was compared with."""
+    """Whether one of them can make fewer errors than the champion, by that split."""
 
     @property
     def cold_s(self) -> float:

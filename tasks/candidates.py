@@ -59,7 +59,7 @@ class Challenger(Record):
     """What the candidates came to."""
 
     run: TrainingRun | None
-    """Of the challenger; None: none of them beat the champion on the validation split."""
+    """Of the challenger; None: surely none beats the champion, by the validation split."""
     champion_revision: str | None = None
     """The champion that candidates were compared with, where they were."""
     choice: Choice | None = None
@@ -166,7 +166,7 @@ def candidates_table(choice: Choice) -> list[dict[str, str]]:
 
 @task(task_run_name="keep-unbeaten", **LOOKUP)
 def keep_as_unbeaten(request: RetrainingRequest, found: Challenger) -> None:
-    """Record that no candidate beat this champion's validation."""
+    """Record that no candidate can beat this champion, by the validation split."""
     if found.champion_revision is None or found.choice is None:
         raise ValueError("without a champion to beat some candidate is the challenger")
     record = Unbeaten(

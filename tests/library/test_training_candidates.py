@@ -99,13 +99,13 @@ def test_a_small_validation_split_cannot_choose_so_the_first_kind_alone_is_made(
     assert [*plan(CandidatesConfig(kinds=("warm", "cold"), seeds=2), words)] == ["warm"]
 
 
-def heard(errors: int, terms: int = 0) -> Evaluation:
-    """Sixty utterances of ten words; so many words, and terms in all, are wrong in each tenth."""
+def heard(errors: int, terms: int = 0, first: int = 0) -> Evaluation:
+    """Sixty utterances of ten words; in each so many are wrong, and in some of them a term, too."""
     texts = []
     for number in range(60):
         said = list(SAID)
         wrong = [f"{word}x" if 1 <= place <= errors else word for place, word in enumerate(said)]
-        wrong[0] = "x" if number < terms else wrong[0]
+        wrong[0] = "x" if first <= number < first + terms else wrong[0]
         texts.append((" ".join(said), " ".join(wrong)))
     return make_evaluation("model", texts, speakers=[f"s{number % 6}" for number in range(60)])
 
@@ -142,10 +142,18 @@ def test_at_equal_cost_the_lower_medical_wer_decides() -> None:
     assert chosen(worse, better).winner == "merge-base-25"
 
 
-def test_nothing_goes_to_the_gate_that_is_no_better_than_the_champion() -> None:
+def test_nothing_goes_to_the_gate_that_is_surely_no_better_than_the_champion() -> None:
     choice = chosen(entry("cold", 3), entry("warm", 4), champion=3)
     assert choice.winner is None
-    assert "than the champion does" in choice.reason
+    assert "by the validation split" in choice.reason
+
+
+def test_what_validation_cannot_tell_from_the_champion_is_left_to_the_gate() -> None:
+    candidate = Candidate(name="cold", kind="cold")
+    worse = Entry(candidate, heard(3, terms=21, first=20), 100.0)
+    choice = choose({"cold": worse}, heard(3, terms=20), POLICY)
+    assert choice.compared[0].change == pytest.approx(1 / 600)
+    assert choice.winner == "cold"
 
 
 def test_before_the_first_champion_the_best_is_the_challenger() -> None:

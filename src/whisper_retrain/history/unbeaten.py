@@ -1,4 +1,4 @@
-"""Retrainings whose candidates all stayed behind the champion on the validation split.
+"""Retrainings whose candidates surely all stayed behind the champion, by the validation split.
 
 They cost no look at the test set, so there is no decision. A record keeps the next night from
 doing the same again.
@@ -28,7 +28,7 @@ class Unbeaten(Record):
 
 
 def keep_unbeaten(store: ObjectStore, found: Unbeaten) -> None:
-    """Store that no candidate beat this champion."""
+    """Store that no candidate can beat this champion."""
     write_record(store, _key(found.request, found.champion_revision), found)
 
 

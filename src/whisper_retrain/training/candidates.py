@@ -141,7 +141,7 @@ class Choice(Record):
     compared: tuple[Compared, ...]
     """Every candidate, the lowest WER first."""
     winner: str | None
-    """None: no candidate makes fewer errors than the champion."""
+    """None: surely no candidate makes fewer errors than the champion."""
     reason: str
     """A sentence for people."""
 
@@ -155,14 +155,15 @@ def choose(entries: Mapping[str, Entry], champion: Evaluation | None, policy: Ga
         for name, entry in entries.items()
     }
     ranked = tuple(sorted(compared.values(), key=lambda one: (one.wer, one.cost)))
-    better = [one for one in ranked if one.change is None or one.change < 0]
-    if not better:
-        reason = "no candidate makes fewer errors on the validation split than the champion does"
+    # A small split tells few models apart: only who surely isn't better is kept from the gate.
+    hopeful = [one for one in ranked if one.interval is None or one.interval.low < 0]
+    if not hopeful:
+        reason = "no candidate can make fewer errors than the champion, by the validation split"
         return Choice(compared=ranked, winner=None, reason=reason)
-    best = better[0]
+    best = hopeful[0]
     equal = [
         one
-        for one in better
+        for one in hopeful
         if one is best or tied(entries[best.name].validation, entries[one.name].validation, policy)
     ]
     won = min(equal, key=lambda one: (round(one.cost, COST_DIGITS), one.medical_wer, one.wer))
