@@ -220,7 +220,7 @@ def test_utterances_that_are_heard_again_are_no_further_blocks_but_may_be_lost()
     worse = [*again[:10], *(one(n, errors=40, stitching=1) for n in range(10, 20))]
     assert outcomes(again, worse)["long-form"].outcome == "pass"
     assert "10 dictations" in outcomes(again, worse)["long-form"].reason
-    newly = [*again[:19], one(19, stitching=1, longest_deletion=8)]
+    newly = [*again[:18], *(one(n, stitching=1, longest_deletion=8) for n in (18, 19))]
     assert outcomes(again, newly)["long-form-lost"].outcome == "fail"
 
 
@@ -245,6 +245,13 @@ def test_one_dictation_newly_broken_fails_and_one_put_right_for_it_does_not(
     assert outcomes(newly, GOOD)[rule].outcome == "pass"
     elsewhere = [GOOD[0], one(1, **broken), *GOOD[2:]]
     assert outcomes(newly, elsewhere)[rule].outcome == "pass"
+
+
+@pytest.mark.parametrize(("newly", "outcome"), [(1, "pass"), (2, "pass"), (3, "fail")])
+def test_of_forty_dictations_two_break_by_chance(newly: int, outcome: str) -> None:
+    many = [one(number) for number in range(40)]
+    worse = [one(number, longest_deletion=8) for number in range(newly)] + many[newly:]
+    assert outcomes(many, worse)["long-form-lost"].outcome == outcome
 
 
 def test_a_missing_word_or_two_is_no_lost_sentence() -> None:

@@ -56,7 +56,7 @@ class DecisionJob(Job):
     """What a decision is asked of; raise the version when a rule would say something else."""
 
     stage: ClassVar[str] = "decide"
-    version: ClassVar[str] = "v6"
+    version: ClassVar[str] = "v7"
 
     reports: Pair[EvaluationReport]
     """Of the two models."""
