@@ -81,15 +81,16 @@ def _newly(
     champion: tuple[Dictation, ...],
     challenger: tuple[Dictation, ...],
 ) -> RuleOutcome:
-    """Dictations newly broken in one way, less those put right, are what chance breaks."""
+    """Dictations newly broken in one way, less those put right, are no more than chance breaks."""
     pairs = list(zip(champion, challenger, strict=True))
     new = sum(broken(b) and not broken(a) for a, b in pairs)
     fixed = sum(broken(a) and not broken(b) for a, b in pairs)
+    allowed = BY_CHANCE * len(pairs)
     return RuleOutcome(
         rule=f"long-form-{name}",
-        outcome="fail" if new - fixed > BY_CHANCE * len(pairs) else "pass",
+        outcome="fail" if new - fixed > allowed else "pass",
         figure=new - fixed,
-        bound=BY_CHANCE * len(pairs),
+        bound=allowed,
         reason=f"{new} of {len(pairs)} dictations newly {what}, {fixed} no longer do",
     )
 

@@ -155,7 +155,7 @@ def choose(entries: Mapping[str, Entry], champion: Evaluation | None, policy: Ga
         for name, entry in entries.items()
     }
     ranked = tuple(sorted(compared.values(), key=lambda one: (one.wer, one.cost)))
-    # A small split tells few models apart: only who surely isn't better is kept from the gate.
+    # A small split tells few models apart: only what surely isn't better is kept from the gate.
     hopeful = [one for one in ranked if one.interval is None or one.interval.low < 0]
     if not hopeful:
         reason = "no candidate can make fewer errors than the champion, by the validation split"
