@@ -148,6 +148,15 @@ def test_the_test_set_is_januarys_and_large_enough() -> None:
     assert not any(one.speaker.id in voices for m in MONTHS[1:] for one in drop(m))
 
 
+def test_the_test_sets_sentences_are_many_and_nobody_trains_on_them() -> None:
+    voices = {one.id for one in TEST_VOICES}
+    readings = [one for month in MONTHS for one in drop(month)]
+    tested = {one.text for one in readings if one.speaker.id in voices}
+    assert len(tested) == 193, "a sentence is a block of the gate's intervals"
+    assert not tested & {one.text for one in readings if one.speaker.id not in voices}
+    assert not tested & {one.text for half in vault(1200) for one in half}
+
+
 def test_each_month_but_july_brings_new_voices_and_sentences() -> None:
     for before, month in pairwise(MONTHS):
         known, new = arrived_until(before), drop(month)
