@@ -116,6 +116,18 @@ def warmed(chain: Chain, died: Ran) -> Ran:
         return run(chain, chain.new_release(), candidate_models=WARM)
 
 
+@pytest.fixture(scope="module")
+def rerun(chain: Chain, died: Ran) -> Ran:
+    """What died, run again to its end."""
+    return run(chain, died.release)
+
+
+@pytest.fixture(scope="module")
+def warm_rerun(chain: Chain, warmed: Ran) -> Ran:
+    """The same of what goes on from the champion: that is another one than when it died."""
+    return run(chain, warmed.release, candidate_models=WARM)
+
+
 def test_a_challenger_that_is_too_little_better_is_refused_and_nothing_is_published(
     chain: Chain, refused: Ran
 ) -> None:
@@ -253,13 +265,12 @@ def test_the_readmes_lines_use_the_champion(chain: Chain, died: Ran, tmp_path: P
 
 
 def test_a_rerun_after_a_death_before_closing_ends_as_the_first_would_have(
-    chain: Chain, died: Ran
+    chain: Chain, died: Ran, rerun: Ran
 ) -> None:
     assert died.state.is_failed()
     assert "retrain" in (died.state.message or "")
-    again = run(chain, died.release)
-    assert again.state.name == "Promoted"
-    assert again.effects == ("evidence", "report", "closed")
+    assert rerun.state.name == "Promoted"
+    assert rerun.effects == ("evidence", "report", "closed")
     assert commits(chain, died.release) == 1
     assert events(chain, died.release) == ["model.promoted"]
     done = closed(chain, died.release)
@@ -268,10 +279,10 @@ def test_a_rerun_after_a_death_before_closing_ends_as_the_first_would_have(
 
 
 def test_a_rerun_finds_its_evidence_though_the_champion_to_start_from_has_changed(
-    chain: Chain, warmed: Ran
+    chain: Chain, warmed: Ran, request: pytest.FixtureRequest
 ) -> None:
     champion, trained = chain.tags(warmed.release)["champion"], set(chain.store.keys("train/"))
-    again = run(chain, warmed.release, candidate_models=WARM)
+    again: Ran = request.getfixturevalue("warm_rerun")
     assert again.state.name == "Promoted"
     assert again.effects == ("evidence", "report", "closed")
     assert set(chain.store.keys("train/")) == trained, "nothing is trained from the new champion"
@@ -279,9 +290,9 @@ def test_a_rerun_finds_its_evidence_though_the_champion_to_start_from_has_change
 
 
 def test_the_night_after_a_promotion_brings_nothing_new_though_the_champion_has(
-    chain: Chain, warmed: Ran
+    chain: Chain, warm_rerun: Ran
 ) -> None:
-    assert run(chain, warmed.release, candidate_models=WARM).state.name == "NothingNew"
+    assert run(chain, warm_rerun.release, candidate_models=WARM).state.name == "NothingNew"
 
 
 def test_several_candidates_are_compared_on_the_validation_split_before_any_look(
@@ -301,18 +312,18 @@ def test_several_candidates_are_compared_on_the_validation_split_before_any_look
 
 
 def test_changed_rules_decide_again_and_the_champion_is_no_better_than_itself(
-    chain: Chain, died: Ran
+    chain: Chain, rerun: Ran
 ) -> None:
-    first = closed(chain, died.release).evidence
-    again = run(chain, died.release, policy=LENIENT.model_copy(update={"replicates": 2000}))
+    first = closed(chain, rerun.release).evidence
+    again = run(chain, rerun.release, policy=LENIENT.model_copy(update={"replicates": 2000}))
     assert again.state.name == "Rejected"
     assert again.effects == ("evidence", "told challenger.rejected", "report", "closed")
-    evidence = closed(chain, died.release).evidence
+    evidence = closed(chain, rerun.release).evidence
     assert evidence.run == first.run
     assert not evidence.decision.first_champion
-    assert evidence.champion.model.revision == chain.tags(died.release)["champion"]
+    assert evidence.champion.model.revision == chain.tags(rerun.release)["champion"]
     assert set(evidence.scores) == {"champion", "challenger", "baseline"}
-    assert commits(chain, died.release) == 1
+    assert commits(chain, rerun.release) == 1
 
 
 def test_what_cannot_be_told_is_inconclusive_however_good_it_looks(chain: Chain, died: Ran) -> None:
