@@ -25,6 +25,7 @@ from benchmarks.year_corpus import MONTHS, Reading, everyday, spoken
 from benchmarks.year_pieces import Model, World
 from tests.fixtures.s3 import running_s3
 from whisper_retrain.config import TrainingConfig
+from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.local.demo.plan import DROPS, readings
 from whisper_retrain.local.demo.speakers import (
     NEW_SPEAKERS,
@@ -74,11 +75,11 @@ def _exchanged(seed: int) -> dict[int, int]:
     return pairs
 
 
-def demo_training() -> TrainingConfig:
-    """How the deployment `demo` trains."""
+def demo_settings() -> tuple[TrainingConfig, GatePolicy]:
+    """How the deployment `demo` trains, and by which rules it decides."""
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
-    (demo,) = (one for one in deployments if one["name"] == "demo")
-    return TrainingConfig(**demo["parameters"]["training"])
+    (demo,) = (one["parameters"] for one in deployments if one["name"] == "demo")
+    return TrainingConfig(**demo["training"]), GatePolicy(**demo["policy"])
 
 
 def two_drops(world: World, general: DatasetRevision, folder: Path, seed: int) -> list[Drop]:
@@ -138,7 +139,8 @@ def main() -> None:
     cache: Path = arguments.cache.absolute()
     (cache / "s3").mkdir(parents=True, exist_ok=True)
     with running_s3(cache / "s3", keep=True) as server:
-        world = real_world(cache, server, demo_training(), validation_share=0.06)
+        training, policy = demo_settings()
+        world = real_world(cache, server, training, policy=policy, validation_share=0.06)
         general = world.test_set(spoken(cache, "everyday", everyday(), world.say), is_guard=True)
         found = {
             seed: two_drops(_seeded(world, seed), general, cache, seed) for seed in arguments.seeds

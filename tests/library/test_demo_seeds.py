@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.demo_seeds import THE_DEMO, dealt, demo_training
+from benchmarks.demo_seeds import THE_DEMO, dealt, demo_settings
 from whisper_retrain.local.demo.plan import DROPS, readings
 from whisper_retrain.local.demo.speakers import DEMO_TEST_SPEAKERS
 
@@ -24,6 +24,8 @@ def test_another_seed_exchanges_voices_within_their_groups(drop: int) -> None:
         assert (one.speaker.id in DEMO_TEST_SPEAKERS) == (two.speaker.id in DEMO_TEST_SPEAKERS)
 
 
-def test_it_is_trained_as_the_deployment_says() -> None:
-    assert demo_training().epochs
-    assert demo_training().batch_size == 16
+def test_it_is_trained_and_judged_as_the_deployment_says() -> None:
+    training, policy = demo_settings()
+    assert training.epochs
+    assert training.batch_size == 16
+    assert policy.planned_looks == 6
