@@ -141,7 +141,7 @@ def everyday() -> tuple[Reading, ...]:
 
 @cache
 def more_test_sentences() -> tuple[Sentence, ...]:
-    """Of the year's test set alone: with a few dozen a gate tells apart and protects little."""
+    """Only the year's test set has them: by a few dozen sentences a gate tells little."""
     topics = tomllib.loads(SENTENCES.read_text())
     return tuple(Sentence(topic, line) for topic, lines in topics.items() for line in lines)
 
