@@ -155,7 +155,7 @@ def count_look(
 def note_look(
     reports: Pair[EvaluationReport], dataset: DatasetRevision, decision: Decision
 ) -> None:
-    """Note whether the challenger was found better: then the look spends of the guards' error."""
+    """Note whether the challenger was found better: what the next look may spend depends on it."""
     better = any(one.rule == "improvement" and one.outcome == "pass" for one in decision.rules)
     models = reports.map(lambda one: one.model.model_digest)
     close_look(store(), _lineage(dataset), models.champion, models.challenger, better)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -73,6 +74,35 @@ def test_a_test_set_that_changes_a_little_is_looked_at_again(s3_store: S3Store) 
     assert share("d", recordings(1, 100)) == pytest.approx(0.8 / 51), "nothing here is new"
     left = 0.8 - 2 * 0.8 / 51
     assert share("e", recordings(0, 202)) == pytest.approx(left * 0.2 * 0.5), "half of it is new"
+
+
+def test_a_look_that_found_its_challenger_better_gives_its_alpha_back(s3_store: S3Store) -> None:
+    lineage = Lineage("returned")
+
+    def share(challenger: str) -> float | None:
+        return enter_look(s3_store, lineage, "a", challenger, NOW).share
+
+    assert share("b") == pytest.approx(0.2)
+    close_look(s3_store, lineage, "a", "b", better=True)
+    assert share("c") == pytest.approx(1 / 51), "as if nothing had been spent"
+    close_look(s3_store, lineage, "a", "c", better=False)
+    assert share("d") == pytest.approx((1 - 1 / 51) / 50)
+    assert share("e") == pytest.approx((1 - 1 / 51 - (1 - 1 / 51) / 50) / 49), "d is not closed yet"
+
+
+def test_years_with_gains_promote_no_more_equal_models_than_their_alpha() -> None:
+    """Every second challenger is much better and gives its share back; the others are equal."""
+    rng, years = np.random.default_rng(1), 20_000
+    wrong = np.zeros(years, dtype=bool)
+    for year in range(years):
+        spent = 0.0
+        for look in range(12):
+            share = share_of_look(look, 12, spent=spent, unseen=float(look == 0))
+            luck = rng.uniform()
+            better = look % 2 == 1 or luck < 0.05 * share
+            wrong[year] |= better and look % 2 == 0
+            spent += 0.0 if better else share
+    assert 0.02 < wrong.mean() < 0.05
 
 
 def test_no_year_spends_more_than_it_has_however_new_the_data(s3_store: S3Store) -> None:

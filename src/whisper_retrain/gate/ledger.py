@@ -6,7 +6,11 @@ it to the first look, where a fresh test set should decide, and what is left in 
 looks that are still planned. Data that no look has seen earns more: a test set that is new by half
 gets half of what a new one would get, 10 % of what the year has left. No look spends more than the
 year has left, so that by Bonferroni the probability of any false promotion in a year is at most
-alpha, however the looks depend on one another. Looks are counted in history/looks.
+alpha, however the looks depend on one another.
+
+A look that found its challenger better gives back what it spent: either it was right and has cost
+nothing, or the year's error is made already (alpha is recycled as in Tian & Ramdas, "Online control
+of the familywise error rate", 2021). Looks are counted in history/looks.
 """
 
 from __future__ import annotations
@@ -28,7 +32,8 @@ class Standing(Record):
     looks: int = 0
     """Earlier looks at the test set within a year."""
     share: float | None = None
-    """Of the year's alpha for this look; None: as for a test set that never changed."""
+    """Of the year's alpha for this look; None: as for a test set that never changed, and on which
+    no look found anything."""
     charged: int | None = None
     """Those looks that found the challenger better, whatever the guards said; None: all."""
 
@@ -65,8 +70,8 @@ def share_of_look(
     """The share of a year's alpha that the next look spends, 0 to 1; 0 when it is used up.
 
     `looks` earlier ones in the year have spent the share `spent`, and `unseen` is the share of the
-    test set's words that none of them saw. Without both the test set is one that never changed.
-    `first` goes to the first look of all.
+    test set's words that none of them saw. Without both the test set is one that never changed, and
+    on which none of them found anything. `first` goes to the first look of all.
     """
     if looks < 0:
         raise InputError(

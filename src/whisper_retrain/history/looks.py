@@ -51,7 +51,8 @@ class Look(Record):
     charged_before: int | None = None
     """Looks in the year before that had found a challenger better; None: all of them."""
     better: bool | None = None
-    """Whether it found the challenger better; None: not known, counted as if it had."""
+    """Whether it found the challenger better; None: not known. Then it is charged as if it had, and
+    gives nothing back."""
 
     added: ClassVar[frozenset[str]] = frozenset({"share", "charged_before", "better"})
 
@@ -133,7 +134,7 @@ def enter_look(
             share=share_of_look(
                 len(recent),
                 planned,
-                spent=min(1.0, sum(one.spent for one in recent)),
+                spent=min(1.0, sum(one.spent for one in recent if not one.better)),
                 unseen=_unseen(lineage.words, before),
             ),
             charged_before=sum(one.better is not False for one in recent),
@@ -149,7 +150,10 @@ def enter_look(
 def close_look(
     store: LedgerStore, lineage: Lineage, champion: str, challenger: str, better: bool
 ) -> None:
-    """Note whether a look found the challenger better; such looks spend of the guards' error."""
+    """Note whether a look found the challenger better.
+
+    Such a look gives its share of the year's alpha back, and spends of the guards' error.
+    """
 
     def close(before: Looks) -> Looks:
         pair = (champion, challenger)
