@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import os
-import tomllib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -68,7 +67,6 @@ VAULT_DRUG_LINES = tuple(
         "Dupilumab was approved by her insurance last Monday.",
     )
 )
-SENTENCES = Path(__file__).with_name("year_sentences.toml")
 TEST_UTTERANCES, FIRST_SENTENCES, DRUG_READINGS, READINGS, KNOWN_READERS = 900, 150, 3, 3, 3
 MORE_TEST_VARIANTS = ("Alicia", "Andy", "Diogo", "Henrique", "Hugo", "Marco", "Mike", "Nguyen",
                       "antonio", "boris", "ed", "gustave", "ian", "john", "miguel")  # fmt: skip
@@ -103,7 +101,7 @@ def drop(month: str, test_utterances: int = TEST_UTTERANCES) -> tuple[Reading, .
     if month == NOTHING:
         return ()
     if month == "January":
-        lines = (*sentences("test")[::2], *more_test_sentences())
+        lines = (*sentences("test")[::2], *sentences("more_test"))
         test = _spread(lines, TEST_VOICES, test_utterances, "test")
         return test + _dealt(_mixed("train")[:FIRST_SENTENCES], FIRST_SPEAKERS, 2, "01")
     number = DROPS.index(month)
@@ -137,13 +135,6 @@ def everyday() -> tuple[Reading, ...]:
     """General speech, which must not be heard worse."""
     lines = sentences("everyday")
     return _spread(lines, TEST_SPEAKERS, len(lines), "everyday")
-
-
-@cache
-def more_test_sentences() -> tuple[Sentence, ...]:
-    """Only the year's test set has them: by a few dozen sentences a gate tells little."""
-    topics = tomllib.loads(SENTENCES.read_text())
-    return tuple(Sentence(topic, line) for topic, lines in topics.items() for line in lines)
 
 
 def _mixed(group: str) -> list[Sentence]:
