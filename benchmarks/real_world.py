@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from whisper_retrain.training.launch import run_training
 
 
 def real_world(cache: Path, server: S3Server, training: TrainingConfig, **settings: Any) -> World:
-    """tiny.en, and the demo's test voices unless others are given; trains in own processes."""
+    """tiny.en, and the demo's test voices; trains in own processes."""
     # What the training's own process reads.
     os.environ.update(server.environment() | {"WHISPER_RETRAIN_CACHE_DIR": str(cache)})
     return world_in(S3Store(f"s3://{BUCKET}/year"), cache, training, **settings)
@@ -29,7 +28,6 @@ def world_in(
     store: S3Store,
     cache: Path,
     training: TrainingConfig,
-    test_speakers: Iterable[int] = DEMO_TEST_SPEAKERS,
     **settings: Any,
 ) -> World:
     """The same in a store of the server that the environment names."""
@@ -42,7 +40,7 @@ def world_in(
         cache=cache,
         base=convert_base_model(cache / "whisper-tiny.en"),
         train=train,
-        test_speakers=tuple(map(str, test_speakers)),
+        test_speakers=tuple(map(str, DEMO_TEST_SPEAKERS)),
         training=training,
         say=lambda text: print(text, flush=True),
         **settings,

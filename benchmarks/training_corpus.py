@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from whisper_retrain.data.decoding import decode, from_flac, to_flac
-from whisper_retrain.local.demo.plan import sentences
+from whisper_retrain.local.demo.plan import TEST_GROUPS, sentences
 from whisper_retrain.local.demo.recording import record
 from whisper_retrain.local.demo.speakers import (
     DEMO_TEST_SPEAKERS,
@@ -75,7 +75,7 @@ def demo_speech(
     """
     import pyarrow.parquet as pq
 
-    test_texts = {sentence.text for sentence in sentences("test")}
+    test_texts = {one.text for group in TEST_GROUPS for one in sentences(group)}
     train: list[Spoken] = []
     test: list[Spoken] = []
     rows = (

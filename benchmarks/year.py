@@ -24,7 +24,6 @@ from benchmarks.real_world import real_world
 from benchmarks.year_corpus import (
     MONTHS,
     TEST_UTTERANCES,
-    TEST_VOICES,
     Reading,
     drop,
     everyday,
@@ -95,10 +94,7 @@ def _world(arguments: argparse.Namespace, cache: Path, server: S3Server) -> Worl
     candidates = CandidatesConfig(
         kinds=tuple(arguments.candidates), seeds=arguments.seeds, min_validation_words=0
     )
-    speakers = [one.id for one in TEST_VOICES]
-    return real_world(
-        cache, server, training, test_speakers=speakers, candidates=candidates, policy=POLICY
-    )
+    return real_world(cache, server, training, candidates=candidates, policy=POLICY)
 
 
 def _speech(world: World, folder: Path, short: bool) -> Speech:

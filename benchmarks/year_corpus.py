@@ -19,10 +19,11 @@ from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmarks.training_corpus import VOICES, voices
+from benchmarks.training_corpus import VOICES
 from whisper_retrain.local.demo.plan import Sentence, sentences
 from whisper_retrain.local.demo.recording import record
 from whisper_retrain.local.demo.speakers import (
+    EVERYDAY_SPEAKERS,
     NEW_SPEAKERS,
     TEST_SPEAKERS,
     TRAIN_SPEAKERS,
@@ -68,10 +69,6 @@ VAULT_DRUG_LINES = tuple(
     )
 )
 TEST_UTTERANCES, FIRST_SENTENCES, DRUG_READINGS, READINGS, KNOWN_READERS = 900, 150, 3, 3, 3
-MORE_TEST_VARIANTS = ("Alicia", "Andy", "Diogo", "Henrique", "Hugo", "Marco", "Mike", "Nguyen",
-                      "antonio", "boris", "ed", "gustave", "ian", "john", "miguel")  # fmt: skip
-TEST_VOICES = TEST_SPEAKERS + voices(MORE_TEST_VARIANTS, first_id=91_000_000)
-"""Who reads the test set, with many microphones: the gate protects what its test set is like."""
 FIRST_SPEAKERS = TRAIN_SPEAKERS[:7]
 LATER_SPEAKERS = TRAIN_SPEAKERS[7:] + NEW_SPEAKERS + VALIDATION_SPEAKERS
 WRONG_EVERY = 5
@@ -102,7 +99,7 @@ def drop(month: str, test_utterances: int = TEST_UTTERANCES) -> tuple[Reading, .
         return ()
     if month == "January":
         lines = (*sentences("test")[::2], *sentences("more_test"))
-        test = _spread(lines, TEST_VOICES, test_utterances, "test")
+        test = _spread(lines, TEST_SPEAKERS, test_utterances, "test")
         return test + _dealt(_mixed("train")[:FIRST_SENTENCES], FIRST_SPEAKERS, 2, "01")
     number = DROPS.index(month)
     name = f"{MONTHS.index(month) + 1:02d}"
@@ -134,7 +131,7 @@ def vault(utterances: int) -> tuple[tuple[Reading, ...], tuple[Reading, ...]]:
 def everyday() -> tuple[Reading, ...]:
     """General speech, which must not be heard worse."""
     lines = sentences("everyday")
-    return _spread(lines, TEST_SPEAKERS, len(lines), "everyday")
+    return _spread(lines, EVERYDAY_SPEAKERS, len(lines), "everyday")
 
 
 def _mixed(group: str) -> list[Sentence]:

@@ -13,7 +13,6 @@ from benchmarks.year_corpus import (
     DRUG,
     MONTHS,
     NEW_DRUG,
-    TEST_VOICES,
     WRONG,
     Reading,
     arrive,
@@ -40,7 +39,7 @@ from tests.fixtures.training import QUICK, phrases, say, write_tiny_model
 from whisper_retrain.config import CandidatesConfig, DecodingConfig
 from whisper_retrain.edges.store import S3Store
 from whisper_retrain.gate.policy import GatePolicy
-from whisper_retrain.local.demo.speakers import TRAIN_SPEAKERS, Speaker
+from whisper_retrain.local.demo.speakers import DEMO_TEST_SPEAKERS, TRAIN_SPEAKERS, Speaker
 from whisper_retrain.records import TrainingRun
 from whisper_retrain.training.__main__ import _open_speech
 from whisper_retrain.training.devices import Device
@@ -142,14 +141,14 @@ def test_every_recording_is_one_of_its_own() -> None:
 
 
 def test_the_test_set_is_januarys_and_large_enough() -> None:
-    voices = {one.id for one in TEST_VOICES}
+    voices = set(DEMO_TEST_SPEAKERS)
     assert sum(one.speaker.id in voices for one in drop("January")) == 900
     assert sum(one.speaker.id in voices for one in drop("January", 300)) == 300
     assert not any(one.speaker.id in voices for m in MONTHS[1:] for one in drop(m))
 
 
 def test_the_test_sets_sentences_are_many_and_nobody_trains_on_them() -> None:
-    voices = {one.id for one in TEST_VOICES}
+    voices = set(DEMO_TEST_SPEAKERS)
     readings = [one for month in MONTHS for one in drop(month)]
     tested = {one.text for one in readings if one.speaker.id in voices}
     assert len(tested) == 193, "a sentence is a block of the gate's intervals"

@@ -14,6 +14,7 @@ from functools import cache
 from importlib.resources import files
 
 from whisper_retrain.local.demo.speakers import (
+    EVERYDAY_SPEAKERS,
     NEW_SPEAKERS,
     TEST_SPEAKERS,
     TRAIN_SPEAKERS,
@@ -22,6 +23,8 @@ from whisper_retrain.local.demo.speakers import (
 )
 
 DROPS = (1, 2)
+TEST_GROUPS = ("test", "more_test")
+"""Groups of sentences that only test speakers read."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,8 @@ def readings(drop: int) -> tuple[Reading, ...]:
 
 @cache
 def everyday_readings() -> tuple[Reading, ...]:
-    """Everyday sentences by the test speakers: what fine-tuning must not spoil."""
-    return _shared_out(sentences("everyday"), TEST_SPEAKERS)
+    """Everyday sentences by test speakers: what fine-tuning must not spoil."""
+    return _shared_out(sentences("everyday"), EVERYDAY_SPEAKERS)
 
 
 @cache
@@ -87,6 +90,7 @@ def _first_drop() -> tuple[Reading, ...]:
         *_shared_out(sentences("validation"), VALIDATION_SPEAKERS),
         *_shared_out(sentences("validation"), VALIDATION_SPEAKERS, skip=1),
         *_several_times(sentences("test"), TEST_SPEAKERS, skips=(0, 4)),
+        *_shared_out(sentences("more_test"), TEST_SPEAKERS),
         *_shared_out(train[5::32], TEST_SPEAKERS),
     )
 

@@ -72,7 +72,24 @@ TEST_SPEAKERS = (
     _espeak(68316590, "en-gb-x-gbcwmd+benjamin", 145, 45, (35, 0, 22_050)),
     _espeak(69105864, "en-us-nyc+Mario", 150, 45, (40, 1, 16_000)),
     _espeak(69921143, "en+belinda", 145, 50, (40, 1, 8_000)),
+    _espeak(91000000, "en-us+Alicia", 140, 40, (28, 0, 16_000)),
+    _espeak(91000001, "en+Andy", 147, 45, (35, 1, 22_050)),
+    _espeak(91000002, "en-gb-x-rp+Diogo", 154, 50, (40, 2, 44_100)),
+    _espeak(91000003, "en-gb-scotland+Henrique", 161, 55, (28, 0, 8_000)),
+    _espeak(91000004, "en-gb-x-gbclan+Hugo", 168, 60, (35, 1, 16_000)),
+    _espeak(91000005, "en-029+Marco", 145, 40, (40, 2, 22_050)),
+    _espeak(91000006, "en-us+Mike", 152, 45, (28, 0, 44_100)),
+    _espeak(91000007, "en+Nguyen", 159, 50, (35, 1, 8_000)),
+    _espeak(91000008, "en-gb-x-rp+antonio", 166, 55, (40, 2, 16_000)),
+    _espeak(91000009, "en-gb-scotland+boris", 143, 60, (28, 0, 22_050)),
+    _espeak(91000010, "en-gb-x-gbclan+ed", 150, 40, (35, 1, 44_100)),
+    _espeak(91000011, "en-029+gustave", 157, 45, (40, 2, 8_000)),
+    _espeak(91000012, "en-us+ian", 164, 50, (28, 0, 16_000)),
+    _espeak(91000013, "en+john", 141, 55, (35, 1, 22_050)),
+    _espeak(91000014, "en-gb-x-rp+miguel", 148, 60, (40, 2, 44_100)),
 )
+EVERYDAY_SPEAKERS = TEST_SPEAKERS[:15]
+"""Who reads everyday speech, too."""
 NEW_SPEAKERS = (
     _espeak(70556218, "en+m5", 160, 45, (28, 1, 32_000)),
     _espeak(71280934, "en-gb-x-rp+m3", 145, 45, (35, 1, 16_000)),
