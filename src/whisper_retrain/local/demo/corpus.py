@@ -35,20 +35,24 @@ Recordings = dict[str, bytes]
 
 
 def make_corpus(
-    cache_dir: Path, drop: int, progress: Progress, plan: tuple[Reading, ...] | None = None
+    cache_dir: Path,
+    drop: int,
+    progress: Progress,
+    plan: tuple[Reading, ...] | None = None,
+    originals: Path | None = None,
 ) -> Path:
     """The directory with the parquet files of a drop, made if it is not there yet.
 
     `progress` gets the recordings made and their total; nothing, when they were there. Drop 2
-    holds copies of recordings of drop 1 and makes that first. `plan` is what it consists of: by
-    default all `readings` of the drop.
+    holds copies of recordings of drop 1, which are in the folder `originals`; without one it makes
+    drop 1 first. `plan` is what the drop consists of: by default all its `readings`.
     """
     plan = plan or readings(drop)
-    originals = {reading.copied for reading in plan} - {""}
+    copied = {reading.copied for reading in plan} - {""}
     copies: Recordings = {}
     target = _directory(cache_dir, f"drop-{drop}", plan)
-    if originals and not target.exists():
-        copies = _recordings(make_corpus(cache_dir, 1, progress), originals)
+    if copied and not target.exists():
+        copies = _recordings(originals or make_corpus(cache_dir, 1, progress), copied)
     return _make(target, f"drop{drop}", plan, copies, progress)
 
 
