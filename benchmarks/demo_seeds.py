@@ -24,7 +24,7 @@ from benchmarks.real_world import real_world
 from benchmarks.year_corpus import MONTHS, Reading, everyday, spoken
 from benchmarks.year_pieces import Model, World
 from tests.fixtures.s3 import running_s3
-from whisper_retrain.config import TrainingConfig
+from whisper_retrain.config import DecodingConfig, TrainingConfig
 from whisper_retrain.gate.policy import GatePolicy
 from whisper_retrain.local.demo.plan import DROPS, readings
 from whisper_retrain.local.demo.speakers import (
@@ -75,11 +75,15 @@ def _exchanged(seed: int) -> dict[int, int]:
     return pairs
 
 
-def demo_settings() -> tuple[TrainingConfig, GatePolicy]:
-    """How the deployment `demo` trains, and by which rules it decides."""
+def demo_settings() -> tuple[TrainingConfig, DecodingConfig, GatePolicy]:
+    """How the deployment `demo` trains and transcribes, and by which rules it decides."""
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     (demo,) = (one["parameters"] for one in deployments if one["name"] == "demo")
-    return TrainingConfig(**demo["training"]), GatePolicy(**demo["policy"])
+    return (
+        TrainingConfig(**demo["training"]),
+        DecodingConfig(**demo["decoding"]),
+        GatePolicy(**demo["policy"]),
+    )
 
 
 def two_drops(world: World, general: DatasetRevision, folder: Path, seed: int) -> list[Drop]:
@@ -139,8 +143,10 @@ def main() -> None:
     cache: Path = arguments.cache.absolute()
     (cache / "s3").mkdir(parents=True, exist_ok=True)
     with running_s3(cache / "s3", keep=True) as server:
-        training, policy = demo_settings()
-        world = real_world(cache, server, training, policy=policy, validation_share=0.06)
+        training, decoding, policy = demo_settings()
+        world = real_world(
+            cache, server, training, decoding=decoding, policy=policy, validation_share=0.06
+        )
         general = world.test_set(spoken(cache, "everyday", everyday(), world.say), is_guard=True)
         found = {
             seed: two_drops(_seeded(world, seed), general, cache, seed) for seed in arguments.seeds

@@ -383,7 +383,7 @@ class DecodingConfig(Config):
     max_tokens_per_s: float = Field(
         12.0, title="Bound on tokens per second", description="Bounds runaway decoding.", gt=0
     )
-    batch_size: int = Field(16, title="Batch (utterances)", ge=1, le=512)
+    batch_size: int = Field(16, title="Batch (utterances or dictations)", ge=1, le=512)
 
 
 class ReleaseConfig(Config):

@@ -25,7 +25,8 @@ def test_another_seed_exchanges_voices_within_their_groups(drop: int) -> None:
 
 
 def test_it_is_trained_and_judged_as_the_deployment_says() -> None:
-    training, policy = demo_settings()
+    training, decoding, policy = demo_settings()
     assert training.epochs
     assert training.batch_size == 16
+    assert decoding.batch_size == 32
     assert policy.planned_looks == 6

@@ -32,8 +32,6 @@ from whisper_retrain.records import ProbeResult, Record, canonical_json
 SHORT_S = 8.0
 PROBE_SPEECH = 12
 """Utterances that the probes are made of: the first by id that last no longer than SHORT_S."""
-DICTATIONS_AT_ONCE = 8
-"""Between two signs of life that say how far it is."""
 TIMED = 8
 """Utterances that are transcribed one by one to tell the latency."""
 
@@ -120,8 +118,9 @@ class ShardedTranscription(Generic[UtteranceT]):
             return DictatedTexts.model_validate_json(stored[0])
         passages = plan_passages(utterances)
         items: list[DictatedText] = []
-        for first in range(0, len(passages), DICTATIONS_AT_ONCE):
-            part = passages[first : first + DICTATIONS_AT_ONCE]
+        size = self.job.decoding.batch_size  # a dictation's window takes an utterance's room
+        for first in range(0, len(passages), size):
+            part = passages[first : first + size]
             self._report(0, f"{first} of {len(passages)} dictations transcribed")
             with heartbeat(lambda s: self._report(0, f"dictations running for {s:.0f} s")):
                 audios = [stitch(passage, self.audio) for passage in part]
