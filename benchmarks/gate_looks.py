@@ -63,6 +63,7 @@ class Year:
     """What a year brought."""
 
     promotions: int
+    """Champions replaced."""
     behind: float
     """Points of WER by which December's champion is worse than what could have been."""
     is_wrong: bool
@@ -94,16 +95,19 @@ class Row:
     """Means over many years of one kind."""
 
     looks: int
+    """Of a year, as planned."""
     gain: float
-    """Points that a look's challenger has learnt."""
+    """Points of WER that a look's challenger has learnt."""
     bad: float
     """Points that a bad drop costs."""
     rule: str
     """What becomes of alpha that found something."""
     promotions: float
+    """A year."""
     behind: float
+    """Points of WER by which December's champion is worse than what could have been."""
     wrong: float
-    """Share of years."""
+    """Share of years in which a model was promoted that was no better."""
 
 
 KINDS = ((12, 1.0, 1.5), (12, 0.5, 1.5), (12, 0.0, 0.5), (52, 0.2, 1.0))
