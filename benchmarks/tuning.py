@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +39,7 @@ Figures = dict[str, Any]
 
 def main() -> None:
     """A tuning and its rivals for each seed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped; run again to go on"))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--json", type=Path, help="write the figures here")
@@ -82,12 +84,15 @@ def _asked(seed: int, cache: Path, environment: Mapping[str, str]) -> Figures:
         "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     }
-    subprocess.run(
-        [sys.executable, "-m", "benchmarks.tuning_seed", str(seed), BASE_REPO, str(answer)],
-        env=os.environ | dict(environment) | own,
-        cwd=ROOT,
-        check=True,
-    )
+    command = [sys.executable, "-m", "benchmarks.tuning_seed", str(seed), BASE_REPO, str(answer)]
+    with subprocess.Popen(command, env=os.environ | dict(environment) | own, cwd=ROOT) as process:
+        try:
+            failed = process.wait()
+        except SystemExit:
+            process.terminate()  # it ends its Prefect server and the training under way
+            raise
+    if failed:
+        sys.exit(f"seed {seed} ended with exit code {failed}")
     found: Figures = json.loads(answer.read_text())
     return found
 

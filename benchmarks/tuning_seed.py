@@ -9,6 +9,7 @@ import json
 import math
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -189,4 +190,5 @@ def verdict(world: World, judged: dict[str, Evaluation]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped; run again to go on"))
     main(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
